@@ -1,0 +1,44 @@
+"""The nouns of servetwin. Every room speaks in these; none of them computes a result."""
+
+from servetwin.types.cost import CostModel, IterationCost, MemoryPlan
+from servetwin.types.deployment import (
+    ROUTERS,
+    SCHEDULERS,
+    Deployment,
+    EngineSettings,
+    Parallelism,
+)
+from servetwin.types.hardware import Accelerator, Link
+from servetwin.types.model import AttentionKind, LatentAttention, Mixture, Model
+from servetwin.types.result import (
+    RequestTable,
+    RunResult,
+    Status,
+    Timeline,
+    TokenGaps,
+)
+from servetwin.types.workload import BlockHashes, Workload
+
+__all__ = [
+    "ROUTERS",
+    "SCHEDULERS",
+    "Accelerator",
+    "AttentionKind",
+    "BlockHashes",
+    "CostModel",
+    "Deployment",
+    "EngineSettings",
+    "IterationCost",
+    "LatentAttention",
+    "Link",
+    "MemoryPlan",
+    "Mixture",
+    "Model",
+    "Parallelism",
+    "RequestTable",
+    "RunResult",
+    "Status",
+    "Timeline",
+    "TokenGaps",
+    "Workload",
+]

@@ -1,0 +1,101 @@
+"""Deployment: a model on accelerators, with every engine setting resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from servetwin.types.hardware import Accelerator, Link
+from servetwin.types.model import Model
+
+__all__ = ["ROUTERS", "SCHEDULERS", "Deployment", "EngineSettings", "Parallelism"]
+
+SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
+"""vLLM 0.19; Sarathi-Serve; Orca; FasterTransformer; llama.cpp; one request at a time."""
+
+ROUTERS = ("round-robin", "least-outstanding", "least-tokens", "power-of-two", "random")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How one engine batches and keeps its KV cache. Sizes in tokens unless named otherwise."""
+
+    scheduler: str = "vllm"
+    max_num_batched_tokens: int = 2048
+    """Tokens one iteration may process; `sarathi` takes it as its chunk size."""
+    max_num_seqs: int = 256
+    """Requests that may run at once; `slots` takes it as the number of slots."""
+    max_model_len: int = 8192
+    """Longest input plus output."""
+    block_size: int = 16
+    """Tokens in one KV block."""
+    gpu_memory_utilization: float = 0.9
+    num_gpu_blocks_override: int | None = None
+    weight_dtype: str = "bf16"
+    kv_cache_dtype: str = "bf16"
+    async_scheduling: bool = True
+    """Plan an iteration while the one before it runs (vLLM's default); `vllm` only."""
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}")
+        for name in ("max_num_batched_tokens", "max_num_seqs", "max_model_len", "block_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.scheduler == "vllm" and self.max_num_batched_tokens < self.max_num_seqs:
+            raise ValueError(
+                f"max_num_batched_tokens ({self.max_num_batched_tokens}) must be at least "
+                f"max_num_seqs ({self.max_num_seqs}), as in vLLM"
+            )
+        if not 0.0 < self.gpu_memory_utilization <= 1.0:
+            raise ValueError("gpu_memory_utilization must lie above 0 and at most 1")
+        if self.num_gpu_blocks_override is not None and self.num_gpu_blocks_override < 2:
+            raise ValueError("num_gpu_blocks_override must be at least 2")
+
+
+@dataclass(frozen=True)
+class Parallelism:
+    """How one engine is spread over devices.
+
+    `dp` ranks of data-parallel attention share the experts of one engine; `ep` says over
+    how many devices whole experts are spread (1: experts are sliced by `tp`).
+    """
+
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    dp: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("tp", "pp", "ep", "dp"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+
+    @property
+    def devices(self) -> int:
+        """Devices that one engine occupies."""
+        return self.tp * self.pp * self.dp
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is rented and how it is configured."""
+
+    model: Model
+    accelerator: Accelerator
+    link: Link
+    parallelism: Parallelism = field(default_factory=Parallelism)
+    settings: EngineSettings = field(default_factory=EngineSettings)
+    replicas: int = 1
+    """Independent engines behind the router."""
+    router: str = "round-robin"
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise ValueError("replicas must be at least 1")
+        if self.router not in ROUTERS:
+            raise ValueError(f"router must be one of {', '.join(ROUTERS)}")
+
+    @property
+    def devices(self) -> int:
+        """Devices of all replicas together."""
+        return self.replicas * self.parallelism.devices

@@ -1,0 +1,116 @@
+"""RunResult: what happened, simulated or measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RequestTable", "RunResult", "Status", "Timeline", "TokenGaps"]
+
+Ints = NDArray[np.int64]
+
+
+class Status(IntEnum):
+    """How a request ended; the names are the values of the `status` column of files."""
+
+    OK = 0
+    REJECTED = 1
+    TIMEOUT = 2
+    ERROR = 3
+    CANCELLED = 4
+    UNFINISHED = 5
+
+
+@dataclass(frozen=True)
+class RequestTable:
+    """One row a request. Times are int64 picoseconds, `units.NOT_YET` where nothing happened."""
+
+    arrival: Ints
+    first_scheduled: Ints
+    first_token: Ints
+    finish: Ints
+    input_tokens: NDArray[np.int32]
+    output_tokens: NDArray[np.int32]
+    preemptions: NDArray[np.int32]
+    replica: NDArray[np.int32]
+    """-1 for a request that no replica saw."""
+    status: NDArray[np.int8]
+    session_id: NDArray[np.int32] | None = None
+    cached_tokens: NDArray[np.int32] | None = None
+    sent: Ints | None = None
+
+    def __post_init__(self) -> None:
+        n = self.arrival.size
+        for name in self.__dataclass_fields__:
+            column = getattr(self, name)
+            if column is not None and column.shape != (n,):
+                raise ValueError(f"{name} must have one entry for each of the {n} requests")
+
+    def __len__(self) -> int:
+        return int(self.arrival.size)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One row an interval and replica, ordered by (t, replica). States hold at the time `t`."""
+
+    t: Ints
+    """End of the interval, picoseconds."""
+    replica: NDArray[np.int32]
+    running: NDArray[np.int32]
+    waiting: NDArray[np.int32]
+    kv_blocks: Ints
+    prefill_tokens: Ints
+    """Prompt tokens computed by iterations that ended within the interval."""
+    decode_tokens: Ints
+    interval: int
+    """Picoseconds between rows of one replica."""
+
+    def __len__(self) -> int:
+        return int(self.t.size)
+
+
+@dataclass(frozen=True)
+class TokenGaps:
+    """Histogram of inter-token latencies: 256 bins to each doubling, so a bin is 0.4 % wide.
+
+    Bin `b` counts gaps of `2**e * (1 + m/256)` ps up to the next such value, where
+    `b = e * 256 + m`; gaps below 1 ps fall into bin 0.
+    """
+
+    counts: Ints
+
+    BINS_PER_DOUBLING = 256
+    BINS = 64 * 256
+
+    def __post_init__(self) -> None:
+        if self.counts.shape != (self.BINS,):
+            raise ValueError(f"counts must have {self.BINS} entries")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run and everything needed to repeat or judge it."""
+
+    kind: str
+    """`simulated` or `measured`."""
+    config: dict[str, Any]
+    """Every setting, resolved; `servetwin simulate --config` accepts it again."""
+    provenance: dict[str, Any]
+    workload: dict[str, Any]
+    """What was asked: type, dataset, source, number of requests, rates and lengths."""
+    requests: RequestTable
+    kv_capacity_blocks: int = 0
+    kv_peak_blocks: int = 0
+    """Most blocks in use at once on any one replica."""
+    timeline: Timeline | None = None
+    token_gaps: TokenGaps | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("simulated", "measured"):
+            raise ValueError("kind is 'simulated' or 'measured'")
