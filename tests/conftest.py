@@ -1,0 +1,29 @@
+"""What every test may rely on: where the data lies, and hypothesis without randomness."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real traces and measurements; skips the test where there is none."""
+    folder = Path(os.environ.get("SERVETWIN_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data folder at {folder} (set SERVETWIN_DATA)")
+    return folder
