@@ -68,8 +68,12 @@ class Model:
     tied_embeddings: bool = False
     attention_bias: bool = False
     """Bias on the query, key and value projections."""
+    attention_gate: bool = False
+    """Full attention multiplies its output by a gate as wide as the queries (Qwen3-Next)."""
     bias: bool = False
     """Bias on every linear layer and layer norm (GPT-2, OPT, BLOOM)."""
+    layer_norms: int = 2
+    """Norms over the hidden size in one layer; 1 where attention and MLP run side by side."""
     learned_positions: int = 0
     """Rows of a learned position table; 0 for rotary or ALiBi."""
     sliding_window: int = 0
