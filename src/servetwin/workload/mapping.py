@@ -1,0 +1,110 @@
+"""Any request log, CSV, JSONL or Parquet, read through a mapping of roles to its columns.
+
+`arrival=ts:ms,input=prompt_tokens,output=completion_tokens,session=user`: arrival and session
+may be left out. A unit (s, ms, us, ns, iso) may follow the arrival's column; without one,
+values that look like `2023-11-16 18:15:46` are timestamps and numbers are seconds. The
+earliest request arrives at 0. In JSONL a name such as `usage.prompt_tokens` reaches into
+nested objects. 0 tokens are an error here: in a log they mostly mark a failed request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from servetwin.errors import InputError, nearest
+from servetwin.types import Workload
+from servetwin.workload.parsing.batch import Batch, Wanted
+from servetwin.workload.parsing.collect import Collector, Rows, session_labels
+from servetwin.workload.parsing.csv_table import csv_batches
+from servetwin.workload.parsing.json_text import json_batches
+from servetwin.workload.parsing.numbers import token_counts
+from servetwin.workload.parsing.parquet_table import is_parquet, parquet_batches
+from servetwin.workload.parsing.text import check_file, text_lines
+from servetwin.workload.parsing.times import ISO, UNITS, Clock, looks_like_iso
+
+__all__ = ["ROLES", "parse_mapping", "read_mapped"]
+
+ROLES = ("arrival", "input", "output", "session")
+
+_EXAMPLE = "arrival=ts:ms,input=prompt_tokens,output=completion_tokens"
+
+
+def parse_mapping(text: str) -> dict[str, str]:
+    """Split `role=column,…` as given on a command line; raises InputError."""
+    mapping: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, column = part.partition("=")
+        role = role.strip()
+        if not equals or not column.strip():
+            raise InputError(f"mapping '{part.strip()}' is not role=column, as in {_EXAMPLE}")
+        if role in mapping:
+            raise InputError(f"mapping names the role '{role}' twice")
+        mapping[role] = column.strip()
+    _checked(mapping)
+    return mapping
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    input: str
+    output: str
+    arrival: str | None
+    unit: int | None
+    session: str | None
+
+    def wanted(self) -> Wanted:
+        roles = (self.arrival, self.input, self.output, self.session)
+        return Wanted(tuple(dict.fromkeys(name for name in roles if name is not None)))
+
+
+def _checked(mapping: Mapping[str, str]) -> _Mapping:
+    for role in mapping:
+        if role not in ROLES:
+            hint = nearest(role, ROLES) or f"roles are {', '.join(ROLES)}"
+            raise InputError(f"mapping: unknown role '{role}'; {hint}")
+    for role in ("input", "output"):
+        if role not in mapping:
+            raise InputError(f"mapping: the role '{role}' is missing, as in {_EXAMPLE}")
+    arrival, unit = mapping.get("arrival"), None
+    if arrival is not None:
+        column, colon, suffix = arrival.rpartition(":")
+        if colon and suffix in (*UNITS, "iso"):
+            arrival, unit = column, UNITS.get(suffix, ISO)
+    return _Mapping(mapping["input"], mapping["output"], arrival, unit, mapping.get("session"))
+
+
+def read_mapped(path: Path, mapping: Mapping[str, str]) -> Workload:
+    """Read a log whose columns `mapping` names."""
+    names = _checked(mapping)
+    clock: Clock | None = None
+    rows = Collector(path)
+    for batch in _batches(path, names.wanted()):
+        arrivals = None
+        if names.arrival is not None:
+            if clock is None:
+                clock = Clock(_unit(names, batch), relative=True)
+            arrivals = clock.arrivals(batch, names.arrival)
+        inputs = token_counts(batch, names.input)
+        outputs = token_counts(batch, names.output)
+        sessions = session_labels(batch, names.session) if names.session is not None else None
+        rows.add(Rows(arrivals, inputs, outputs, sessions))
+    return rows.workload(relative=True)
+
+
+def _unit(names: _Mapping, batch: Batch) -> int:
+    if names.unit is not None:
+        return names.unit
+    values = batch.columns[names.arrival or ""]
+    return ISO if len(values) and looks_like_iso(values[0]) else UNITS["s"]
+
+
+def _batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
+    check_file(path)
+    if is_parquet(path):
+        return parquet_batches(path, wanted)
+    first = next((line for _, line in text_lines(path) if not line.isspace()), "")
+    if first.lstrip().startswith("{"):
+        return json_batches(path, wanted)
+    return csv_batches(path, wanted)

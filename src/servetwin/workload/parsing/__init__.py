@@ -1,0 +1,1 @@
+"""Bytes of a trace file to checked columns; every mistake is named by file, line and column."""

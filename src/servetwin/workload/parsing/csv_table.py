@@ -1,0 +1,96 @@
+"""CSV with a header line -> batches of text cells."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from servetwin.errors import InputError
+from servetwin.workload.parsing.batch import Batch, Wanted, chunks
+from servetwin.workload.parsing.text import MAX_LINE_BYTES, text_lines
+
+__all__ = ["csv_batches", "csv_header", "missing_column"]
+
+# The limit of the csv module is global to the process; token lists exceed its default.
+csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
+
+
+def csv_header(path: Path) -> list[str]:
+    """Return the column names of the first line."""
+    return _named(next(_rows(path))[1])
+
+
+def csv_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
+    """Yield the wanted columns; blank lines are skipped, other columns ignored.
+
+    Raises InputError for a missing or repeated column, broken quoting, and a row whose
+    number of values is not the header's.
+    """
+    rows = _rows(path)
+    header = _named(next(rows)[1])
+    present = _present(path, header, wanted)
+    for chunk in chunks(_complete(path, rows, header)):
+        lines = [line for line, _ in chunk]
+        columns = {name: [row[at] for _, row in chunk] for name, at in present.items()}
+        yield Batch(str(path), lines, columns, textual=True, noun="column")
+
+
+def _named(header: list[str]) -> list[str]:
+    """Strip the names; columns without one at the end are none (Kavier ends with a comma)."""
+    names = [name.strip() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of the lines that are not blank; the first is the header."""
+    reader = csv.reader((line for _, line in text_lines(path)), strict=True)
+    empty = True
+    try:
+        for row in reader:
+            if row:
+                empty = False
+                yield reader.line_num, row
+    except csv.Error as error:
+        line = reader.line_num
+        raise InputError(f"{path}:{line}: not valid CSV: {error}; was the file cut?") from None
+    if empty:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _complete(
+    path: Path, rows: Iterator[tuple[int, list[str]]], header: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    width = len(header)
+    for line, row in rows:
+        if len(row) != width and (len(row) < width or any(row[width:])):
+            hint = "; was the file cut?" if len(row) < width else ""
+            raise InputError(
+                f"{path}:{line}: {len(row)} values where the header names {width} columns{hint}"
+            )
+        yield line, row
+
+
+def _present(path: Path, header: list[str], wanted: Wanted) -> dict[str, int]:
+    """Map the wanted columns that exist to their positions."""
+    for name in wanted.required:
+        if name not in header:
+            raise missing_column(f"{path}:1", "column", name, header)
+    present = {}
+    for name in (*wanted.required, *wanted.optional):
+        if header.count(name) > 1:
+            raise InputError(f"{path}:1: column '{name}' appears {header.count(name)} times")
+        if name in header:
+            present[name] = header.index(name)
+    return present
+
+
+def missing_column(where: str, noun: str, name: str, found: list[str]) -> InputError:
+    """Return the exception for an absent column or key, naming the nearest one found."""
+    near = difflib.get_close_matches(name, found[:100], n=1, cutoff=0.5)
+    names = ", ".join(word[:40] for word in found[:8]) + (", …" if len(found) > 8 else "")
+    hint = f"the nearest is '{near[0][:80]}'" if near else f"found: {names or 'none'}"
+    return InputError(f"{where}: no {noun} '{name}'; {hint}")

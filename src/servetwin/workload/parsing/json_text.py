@@ -1,0 +1,92 @@
+"""JSON documents and JSON lines, with bounded depth and exact numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+from servetwin.errors import InputError
+from servetwin.workload.parsing.batch import Batch, Wanted, chunks
+from servetwin.workload.parsing.csv_table import missing_column
+from servetwin.workload.parsing.text import shown, text_lines, whole_text
+
+__all__ = ["json_batches", "json_document", "json_records", "parse_json"]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+# Decimal keeps the digits as written, so that a time converts to exact picoseconds.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Decode one JSON value; `where` (file, or file and line) begins a complaint."""
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()):
+            raise InputError(f"{where}: the JSON ends too early; was the file cut?") from None
+        spot = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
+        raise InputError(f"{where}: not valid JSON at {spot}: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{where}: the JSON is nested too deeply") from None
+    except (ValueError, ArithmeticError) as error:
+        detail = str(error) if isinstance(error, ValueError) else "a number is out of range"
+        raise InputError(f"{where}: not valid JSON: {detail}") from None
+
+
+def json_document(path: Path) -> Any:
+    """Return the one JSON value that the file holds."""
+    return parse_json(whole_text(path), str(path))
+
+
+def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of a JSONL file; blank lines are skipped."""
+    empty = True
+    for number, line in text_lines(path):
+        if line.isspace():
+            continue
+        empty = False
+        record = parse_json(line, f"{path}:{number}")
+        if not isinstance(record, dict):
+            raise InputError(f"{path}:{number}: {shown(line)} is not a JSON object")
+        yield number, record
+    if empty:
+        raise InputError(f"{path}: the file is empty")
+
+
+def json_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
+    """Yield the wanted keys of a JSONL file; an absent optional key gives None.
+
+    A name such as `usage.prompt_tokens` also reaches into nested objects.
+    """
+    for chunk in chunks(json_records(path)):
+        columns: dict[str, list[Any]] = {}
+        for name in (*wanted.required, *wanted.optional):
+            columns[name] = [_get(record, name) for _, record in chunk]
+        lines = [number for number, _ in chunk]
+        for name in wanted.required:
+            if None in columns[name]:
+                row = next(i for i, value in enumerate(columns[name]) if value is None)
+                raise _absent(f"{path}:{lines[row]}", name, chunk[row][1])
+        yield Batch(str(path), lines, columns)
+
+
+def _absent(where: str, name: str, record: dict[str, Any]) -> InputError:
+    if name in record:
+        return InputError(f"{where}: key '{name}': null where a value is needed")
+    return missing_column(where, "key", name, list(record))
+
+
+def _get(record: dict[str, Any], name: str) -> Any:
+    if name in record or "." not in name:
+        return record.get(name)
+    value: Any = record
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

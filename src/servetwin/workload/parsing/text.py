@@ -1,0 +1,91 @@
+"""Lines of a text file, with bounded memory and exact complaints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from servetwin.errors import InputError
+
+__all__ = ["MAX_LINE_BYTES", "check_file", "shown", "text_lines", "whole_text"]
+
+MAX_LINE_BYTES = 32 << 20
+"""A request with a million token ids in its line stays below this."""
+
+MAX_DOCUMENT_BYTES = 256 << 20
+"""Most bytes of a JSON document, which has to be held in memory as a whole."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+def shown(value: object) -> str:
+    """Quote a value of the file for a message: one line, at most 40 characters of it."""
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > 40:
+        text = text[:40] + "…"
+    return repr(text) if isinstance(value, str) else text
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError unless `path` is a file that is there and not empty."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; a trace file is needed")
+        if not path.is_file():
+            raise InputError(f"{path}: is not a regular file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return InputError(f"{path}: cannot be read ({reason})")
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line with its end), decoded as UTF-8.
+
+    Raises InputError for a binary file, other encodings, and lines above MAX_LINE_BYTES.
+    """
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if number == 1:
+                    raw = raw.removeprefix(_BOM)
+                yield number, _decoded(path, number, raw)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def whole_text(path: Path) -> str:
+    """Return the file as text; raises InputError as `text_lines` does."""
+    check_file(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        limit = MAX_DOCUMENT_BYTES >> 20
+        raise InputError(f"{path}: larger than {limit} MiB; a JSON document is read as a whole")
+    return _decoded(path, None, raw.removeprefix(_BOM))
+
+
+def _decoded(path: Path, number: int | None, raw: bytes) -> str:
+    where = f"{path}:{number}" if number else f"{path}"
+    if number and len(raw) > MAX_LINE_BYTES:
+        raise InputError(f"{where}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
+    if b"\x00" in raw:
+        raise InputError(f"{where}: binary data; a trace is UTF-8 text or Parquet")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.start + 1
+        raise InputError(f"{where}: byte {byte} is not UTF-8; save the trace as UTF-8") from None

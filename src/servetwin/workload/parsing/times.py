@@ -1,0 +1,159 @@
+"""Raw times -> whole picoseconds since the start of the trace."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.units import MAX_TIME_PS, PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US
+from servetwin.workload.parsing.batch import Batch
+from servetwin.workload.parsing.numbers import exact_number
+from servetwin.workload.parsing.text import shown
+
+__all__ = ["ISO", "UNITS", "Clock", "Ints", "decimal_text", "duration_ps", "looks_like_iso"]
+
+Ints = NDArray[np.int64]
+
+UNITS = {"s": PS_PER_S, "ms": PS_PER_MS, "us": PS_PER_US, "ns": PS_PER_NS}
+"""Picoseconds in each unit of time that a column may be in."""
+
+ISO = 0
+"""In place of a unit: the column holds timestamps such as `2023-11-16 18:15:46.6805900`."""
+
+_MAX_DIGITS = 25
+"""Times of more whole digits are absurd in any unit (and would lose digits as Decimal)."""
+
+_STAMP = re.compile(
+    r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d):(\d\d)(?:[.,](\d{1,12})\d*)? ?(Z|UTC|[+-]\d\d:?\d\d)?",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1)
+
+
+def duration_ps(value: object, unit: int, textual: bool = False) -> int:
+    """Convert a number of `unit` picoseconds each to picoseconds, to nearest, ties to even.
+
+    Raises ValueError where `value` is no number or absurdly large.
+    """
+    number = exact_number(value, textual)
+    if number and number.adjusted() > _MAX_DIGITS - len(str(unit)):
+        raise ValueError(f"{shown(value)} is absurd as a time")
+    if number and number.adjusted() < -50:
+        return 0
+    return int((number * unit).to_integral_value())
+
+
+def decimal_text(picoseconds: int, unit: int = PS_PER_S) -> str:
+    """Write a time in a unit of 10^n picoseconds, exactly and without needless digits."""
+    whole, rest = divmod(picoseconds, unit)
+    if not rest:
+        return str(whole)
+    digits = len(str(unit)) - 1
+    return f"{whole}.{rest:0{digits}d}".rstrip("0")
+
+
+def looks_like_iso(value: object) -> bool:
+    """Whether a raw value is a timestamp rather than a number."""
+    return isinstance(value, str) and bool(re.match(r"\s*\d{4}-\d\d-\d\d", value))
+
+
+@dataclass
+class Clock:
+    """Converts one column of arrival times, batch after batch.
+
+    Times count from 0 of the trace's own clock, or, if `relative`, from the first time
+    met; later ones may then be negative, and `Collector` shifts the earliest to 0.
+    """
+
+    unit: int
+    relative: bool = False
+    _origin: int | None = None
+    _minutes: dict[tuple[str, str], int] = field(default_factory=dict)
+    _zoned: bool | None = None
+
+    def arrivals(self, batch: Batch, column: str) -> Ints:
+        """Return int64 picoseconds; raises InputError naming the first bad cell."""
+        values = batch.columns[column]
+        times = self._plain(values)
+        if times is None:
+            times = []
+            for row, value in enumerate(values):
+                try:
+                    times.append(self._one(value, batch.textual))
+                except ValueError as error:
+                    raise batch.error(row, column, str(error)) from None
+        return self._since_origin(batch, column, times)
+
+    def _plain(self, values: Any) -> list[int] | None:
+        """Convert a column of JSON integers at once, None if it is anything else."""
+        if self.unit == ISO or set(map(type, values)) != {int}:
+            return None
+        if max(values) >= 10**_MAX_DIGITS // self.unit or min(values) < 0:
+            return None
+        return [value * self.unit for value in values]
+
+    def _one(self, value: object, textual: bool) -> int:
+        if self.unit == ISO:
+            return self._stamp(value)
+        if textual and looks_like_iso(value):
+            raise ValueError(f"{shown(value)} is a date where a number is needed")
+        return duration_ps(value, self.unit, textual)
+
+    def _stamp(self, value: object) -> int:
+        match = _STAMP.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None:
+            right = "2023-11-16 18:15:46.6805900"
+            raise ValueError(f"{shown(value)} is not a timestamp such as {right}")
+        day, minute, second, fraction, zone = match.groups()
+        base = self._minutes.get((day, minute))
+        if base is None:
+            base = self._minutes[day, minute] = _minute_start(day, minute, value)
+        if int(second) > 59:
+            raise ValueError(f"{shown(value)} has more than 59 seconds")
+        if self._zoned is None:
+            self._zoned = zone is not None
+        elif self._zoned != (zone is not None):
+            raise ValueError(f"{shown(value)}: some timestamps name a time zone, others do not")
+        picos = int((fraction or "0").ljust(12, "0"))
+        return (base + int(second) - _zone_seconds(zone)) * PS_PER_S + picos
+
+    def _since_origin(self, batch: Batch, column: str, times: list[int]) -> Ints:
+        if self._origin is None:
+            self._origin = times[0] if self.relative and times else 0
+        origin = self._origin
+        since = [time - origin for time in times]
+        low = -MAX_TIME_PS if self.relative else 0
+        if since and not (min(since) >= low and max(since) <= MAX_TIME_PS):
+            row = next(i for i, time in enumerate(since) if not low <= time <= MAX_TIME_PS)
+            raise batch.error(row, column, self._absurd(batch.columns[column][row], since[row]))
+        return np.array(since, dtype=np.int64)
+
+    def _absurd(self, value: object, since: int) -> str:
+        if since < 0 and not self.relative:
+            return f"{shown(value)} is negative; times start at 0"
+        days = abs(since) // (86_400 * PS_PER_S)
+        start = "the first request" if self.relative else "the start"
+        return f"{shown(value)} is {days:,} days from {start}; a trace may span 90"
+
+
+def _minute_start(day: str, minute: str, value: object) -> int:
+    """Return seconds since 1970 of a minute."""
+    try:
+        start = datetime.strptime(f"{day} {minute}", "%Y-%m-%d %H:%M")
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not a date and time of the calendar") from None
+    gap = start - _EPOCH
+    return gap.days * 86_400 + gap.seconds
+
+
+def _zone_seconds(zone: str | None) -> int:
+    if zone is None or zone in ("Z", "UTC"):
+        return 0
+    digits = zone[1:].replace(":", "")
+    seconds = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    return -seconds if zone[0] == "-" else seconds

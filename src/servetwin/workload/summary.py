@@ -1,0 +1,71 @@
+"""Workload -> the `workload` entry of summary.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.types import Workload
+from servetwin.units import NOT_YET, PS_PER_S
+
+__all__ = ["summarize"]
+
+
+def summarize(workload: Workload) -> dict[str, Any]:
+    """Describe a workload in values that JSON can hold.
+
+    `rps` is (arrivals - 1) / span over the arrivals known beforehand, null where they do not
+    spread over time. Percentiles are linear-interpolated. `type` is `generated` or `trace`.
+    """
+    known = int(np.count_nonzero(workload.arrival != NOT_YET))
+    span = workload.span_ps
+    summary: dict[str, Any] = {
+        "type": "generated" if workload.source.startswith("generated") else "trace",
+        "dataset": workload.name,
+        "source": workload.source,
+        "requests": len(workload),
+        "rps": (known - 1) * PS_PER_S / span if span else None,
+        "span_s": span / PS_PER_S,
+        "input_tokens": _lengths(workload.input_tokens),
+        "output_tokens": _lengths(workload.output_tokens),
+        "follow_ups": len(workload) - known,
+        "sessions": None,
+        "block_hashes": None,
+    }
+    if workload.session_id is not None:
+        summary["sessions"] = int(np.unique(workload.session_id).size)
+    if (hashes := workload.block_hashes) is not None:
+        summary["block_hashes"] = {
+            "block_tokens": hashes.block_tokens,
+            "scope": hashes.scope,
+            "references": int(hashes.ids.size),
+            "distinct": _distinct(workload),
+        }
+    return summary
+
+
+def _lengths(tokens: NDArray[np.int32]) -> dict[str, float | int]:
+    p50, p90, p99 = np.percentile(tokens, (50, 90, 99)).tolist()
+    return {
+        "mean": float(tokens.mean()),
+        "p50": p50,
+        "p90": p90,
+        "p99": p99,
+        "max": int(tokens.max()),
+        "total": int(tokens.sum(dtype=np.int64)),
+    }
+
+
+def _distinct(workload: Workload) -> int:
+    """Count different blocks; ids of different sessions differ where the scope is a session."""
+    hashes = workload.block_hashes
+    assert hashes is not None
+    if hashes.scope == "global" or workload.session_id is None:
+        return int(np.unique(hashes.ids).size)
+    owner = np.repeat(workload.session_id, np.diff(hashes.offsets))
+    order = np.lexsort((hashes.ids, owner))
+    ids, owner = hashes.ids[order], owner[order]
+    changes = (ids[1:] != ids[:-1]) | (owner[1:] != owner[:-1])
+    return int(np.count_nonzero(changes)) + int(ids.size > 0)
