@@ -1,0 +1,16 @@
+"""Deployment -> CostModel: what an iteration costs, and where the memory goes."""
+
+from servetwin.cost.checks import check_deployment, check_fits, lower_max_model_len
+from servetwin.cost.defaults import resolve_settings
+from servetwin.cost.derive import derive
+from servetwin.cost.memory import kv_bytes, plan_memory
+
+__all__ = [
+    "check_deployment",
+    "check_fits",
+    "derive",
+    "kv_bytes",
+    "lower_max_model_len",
+    "plan_memory",
+    "resolve_settings",
+]

@@ -1,0 +1,206 @@
+"""Efficiency curves: how far kernels stay from the roofline of their device.
+
+Every curve is a sum of physical terms with a few fitted coefficients. Each term grows with
+the work, so a larger batch is never faster, and with the roof, so a faster device is never
+slower. `tools/fit_efficiency.py` fits the coefficients and writes `data/efficiency.toml`;
+`docs/background/cost.md` states the errors.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "CollectiveCurve",
+    "Curves",
+    "DecodeCurve",
+    "ElementwiseCurve",
+    "GemmCurve",
+    "HostCurve",
+    "MixtureCurve",
+    "PrefillCurve",
+    "Roof",
+    "SamplerCurve",
+    "curves_for",
+    "read_curves",
+]
+
+Floats = NDArray[np.float64]
+US = 1e-6
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What the data sheet promises: FLOP/s and bytes/s."""
+
+    flops: float
+    bandwidth: float
+
+
+@dataclass(frozen=True)
+class GemmCurve:
+    """`launch + |(flops/(peak*compute), bytes/(bandwidth*memory))|_sharpness`.
+
+    A norm of high order is the sharp corner of the roofline, one of low order rounds it.
+    `half_rows` more rows are computed than there are: tiles that are not full.
+    """
+
+    launch_us: float
+    memory: float
+    compute: float
+    half_rows: float
+    sharpness: float
+
+    def seconds(self, roof: Roof, flops: Floats, moved: Floats) -> Floats:
+        """Seconds of one kernel from its padded operations and the bytes it moves."""
+        compute = flops / (roof.flops * self.compute)
+        memory = moved / (roof.bandwidth * self.memory)
+        high, low = np.maximum(compute, memory), np.minimum(compute, memory)
+        norm = high * (1.0 + (low / high) ** self.sharpness) ** (1.0 / self.sharpness)
+        return np.asarray(self.launch_us * US + norm)
+
+    def matmul(self, roof: Roof, rows: Floats, n: float, k: float, element: float) -> Floats:
+        """Seconds of `rows x k` times `k x n`; `element` is the bytes of one weight."""
+        flops = 2.0 * (rows + self.half_rows) * n * k
+        return self.seconds(roof, flops, n * k * element + 2.0 * rows * (n + k))
+
+
+@dataclass(frozen=True)
+class DecodeCurve:
+    """One call: `launch`, plus `(context + extra_tokens) * kv_bytes / (bandwidth * memory)`
+    for each sequence. `extra_tokens` stands for pages and tiles read in vain."""
+
+    launch_us: float
+    memory: float
+    extra_tokens: float
+
+
+@dataclass(frozen=True)
+class PrefillCurve:
+    """One call: `launch`, plus the operations of every query with its keys and `extra_keys`
+    more at `peak * compute`. `extra_keys` stands for tiles on the causal diagonal."""
+
+    launch_us: float
+    compute: float
+    extra_keys: float
+
+
+@dataclass(frozen=True)
+class ElementwiseCurve:
+    """Norms, rotary embedding, activation: `launch + bytes / (bandwidth * memory)` each."""
+
+    launch_us: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class MixtureCurve:
+    """Grouped expert GEMMs: `launch` once, and rows wasted in each active expert's tile."""
+
+    launch_us: float
+    padding_rows: float
+
+
+@dataclass(frozen=True)
+class SamplerCurve:
+    """Sampling: `launch`, and bytes moved for each logit."""
+
+    launch_us: float
+    bytes_per_logit: float
+
+
+@dataclass(frozen=True)
+class CollectiveCurve:
+    """Collectives: a start-up, and the share of the link's bandwidth that they reach."""
+
+    launch_us: float
+    all_reduce: float
+    send: float
+
+
+@dataclass(frozen=True)
+class HostCurve:
+    """Time in which the device waits for the engine, for each iteration."""
+
+    step_us: float
+    """With scheduling overlapped."""
+    blocking_us: float
+    """More of it where planning does not overlap execution."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Every curve that applies to one device."""
+
+    name: str
+    source: str
+    gemm: GemmCurve
+    gemm_fp8: GemmCurve
+    decode: DecodeCurve
+    prefill: PrefillCurve
+    elementwise: ElementwiseCurve
+    mixture: MixtureCurve
+    sampler: SamplerCurve
+    collective: CollectiveCurve
+    host: HostCurve
+
+    def gemm_for(self, dtype: str) -> GemmCurve:
+        """Curve of a GEMM computed in `dtype`; 8 bits and fewer share one."""
+        return self.gemm_fp8 if dtype in ("fp8", "fp4", "int8") else self.gemm
+
+
+@cache
+def read_curves() -> Mapping[str, Any]:
+    """The packaged table as plain dictionaries."""
+    text = resources.files("servetwin.cost").joinpath("data/efficiency.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def curves_for(accelerator: str) -> Curves:
+    """Curves fitted to the accelerator of this name, else the default ones."""
+    table = read_curves()
+    devices: Mapping[str, Any] = table["device"]
+    chosen = _best_match(accelerator, devices)
+    entry = {**devices["default"], **devices.get(chosen, {})}
+    gemm = GemmCurve(**entry["gemm"])
+    return Curves(
+        name=chosen,
+        source=str(entry["source"]),
+        gemm=gemm,
+        gemm_fp8=GemmCurve(**entry["gemm_fp8"]),
+        decode=DecodeCurve(**entry["decode"]),
+        prefill=PrefillCurve(**entry["prefill"]),
+        elementwise=ElementwiseCurve(**entry["elementwise"]),
+        mixture=MixtureCurve(**table["mixture"]),
+        sampler=SamplerCurve(**table["sampler"]),
+        collective=CollectiveCurve(**table["collective"]),
+        host=HostCurve(**table["host"]),
+    )
+
+
+def _best_match(accelerator: str, devices: Mapping[str, Any]) -> str:
+    """Entry whose `applies_to` names the start of the accelerator's name, longest first.
+
+    "A40" must not claim an A4000, so the character after the match is no digit.
+    """
+    plain = _plain(accelerator)
+    best, length = "default", 0
+    for name, entry in devices.items():
+        for prefix in map(_plain, entry.get("applies_to", [])):
+            if len(prefix) > length and re.match(rf"{re.escape(prefix)}(?!\d)", plain):
+                best, length = name, len(prefix)
+    return best
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold().removeprefix("nvidia").removeprefix("geforce")

@@ -1,0 +1,108 @@
+"""Deployment -> CostModel at the level "derived": roofline with fitted efficiency curves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.cost.attention import attention_cost
+from servetwin.cost.curves import Curves, Roof, curves_for
+from servetwin.cost.dtypes import compute_dtype, peak_flops
+from servetwin.cost.linear import head_parts, token_parts
+from servetwin.cost.memory import plan_memory
+from servetwin.types import CostModel, Deployment, IterationCost
+from servetwin.types.cost import ATTENTION_FRACTION_BITS
+from servetwin.units import PS_PER_S
+
+__all__ = ["derive", "derive_iteration"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def derive(deployment: Deployment, typical_context: int) -> CostModel:
+    """Cost and memory of one engine; `typical_context` is passed on to `plan_memory`."""
+    curves = curves_for(deployment.accelerator.name)
+    return CostModel(
+        iteration=derive_iteration(deployment, curves),
+        memory=plan_memory(deployment, typical_context),
+        level="derived",
+        source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",
+        notes=_notes(deployment, curves),
+    )
+
+
+def derive_iteration(deployment: Deployment, curves: Curves) -> IterationCost:
+    """Coefficients of one iteration, each rounded to whole picoseconds once."""
+    settings = deployment.settings
+    roof = Roof(peak_flops(deployment.accelerator, "bf16"), deployment.accelerator.bandwidth)
+    attention = attention_cost(deployment, curves, roof)
+
+    def per_batch(tokens: Floats) -> Floats:
+        parts = token_parts(deployment, curves, tokens)
+        return np.asarray(sum(parts.values()) + attention.launch + attention.prefill_token * tokens)
+
+    def per_sample(sampled: Floats) -> Floats:
+        return np.asarray(sum(head_parts(deployment, curves, sampled).values()))
+
+    size = max(settings.max_num_batched_tokens, settings.max_num_seqs)
+    linear, linear_slope = _tabled(per_batch, size)
+    head, head_slope = _tabled(per_sample, settings.max_num_seqs)
+    host = curves.host
+    base = host.step_us + (0.0 if settings.async_scheduling else host.blocking_us)
+    # `A` and `W` count every pair twice.
+    pair_unit = PS_PER_S * 2**ATTENTION_FRACTION_BITS / 2
+    return IterationCost(
+        base=round(base * 1e6),
+        linear=linear,
+        linear_slope=linear_slope,
+        head=head,
+        head_slope=head_slope,
+        decode_seq=round(attention.decode_seq * PS_PER_S),
+        decode_ctx=round(attention.decode_ctx * PS_PER_S),
+        prefill_chunk=round(attention.prefill_chunk * PS_PER_S),
+        prefill_attn=round(attention.prefill_pair * pair_unit),
+        window=attention.window,
+        decode_window_ctx=round(attention.decode_window_ctx * PS_PER_S),
+        prefill_window_attn=round(attention.prefill_window_pair * pair_unit),
+    )
+
+
+def _tabled(seconds: Callable[[Floats], Floats], size: int) -> tuple[Ints, int]:
+    """Picoseconds for 0 (free) to `size`, and for each one beyond.
+
+    The slope is the mean over as many again, so that twice the table is exact to rounding.
+    """
+    counts = np.append(np.arange(1.0, size + 1), 2.0 * size)
+    values = seconds(counts) * PS_PER_S
+    table = np.zeros(size + 1, dtype=np.int64)
+    table[1:] = np.rint(values[:-1])
+    return table, max(1, round(float(values[-1] - values[-2]) / size))
+
+
+def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
+    parallelism, settings = deployment.parallelism, deployment.settings
+    notes = []
+    if curves.name == "default":
+        notes.append(
+            f"no kernel timings of {deployment.accelerator.name}: efficiency is the median "
+            "of other devices"
+        )
+    _, arithmetic = compute_dtype(deployment.accelerator, settings.weight_dtype)
+    if arithmetic:
+        notes.append(arithmetic)
+    if parallelism.pp > 1:
+        notes.append(
+            "pipeline: one iteration in flight, so throughput is a lower bound and latency "
+            "the sum of the stages"
+        )
+    if parallelism.dp > 1:
+        notes.append(
+            "data-parallel attention: each rank has an even share of tokens and sequences, "
+            "so times are a lower bound; settings and blocks are those of all ranks together"
+        )
+    if deployment.model.mixture:
+        notes.append("experts: uniform routing, every device equally busy")
+    return tuple(notes)
