@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from servetwin.catalog import find_accelerator, find_link
 from servetwin.cost import kernel_tables as tables
 from servetwin.cost.curves import (
     DecodeCurve,
     ElementwiseCurve,
     GemmCurve,
+    MixtureCurve,
     PrefillCurve,
-    Roof,
 )
 from servetwin.cost.kernel_fit import (
     HARDWARE,
@@ -43,7 +44,7 @@ TARGET = Path(__file__).resolve().parent.parent / "src/servetwin/cost/data/effic
 HEADER = """\
 # Efficiency curves, written by tools/fit_efficiency.py; servetwin/cost/curves.py says what
 # each coefficient means, docs/background/cost.md how far off the curves are.
-# Peaks (`flops`, `bandwidth`) are those of the data sheet that the shares refer to.
+# Shares refer to the peaks in the catalog: fit again when those change.
 """
 
 
@@ -81,8 +82,7 @@ def report(title: str, predicted: Floats, measured: Floats) -> None:
 
 def fit_gemm(folder: Path, device: str, dtype: str = "bfloat16") -> GemmCurve:
     hardware = HARDWARE[device]
-    flops = hardware.flops if dtype == "bfloat16" else hardware.flops_fp8
-    roof = Roof(flops, hardware.bandwidth)
+    roof = hardware.roof("bf16" if dtype == "bfloat16" else dtype)
     element = 2.0 if dtype == "bfloat16" else 1.0
     table = tables.gemm_table(folder, device, hardware.gemm_source, dtype)
     out = held_out_gemms(hardware, table)
@@ -109,7 +109,7 @@ def fit_gemm(folder: Path, device: str, dtype: str = "bfloat16") -> GemmCurve:
 
 
 def fit_decode(folder: Path, device: str) -> DecodeCurve:
-    roof, table = HARDWARE[device].roof, tables.decode_table(folder, device)
+    roof, table = HARDWARE[device].roof(), tables.decode_table(folder, device)
     out = held_out(table.heads, table.kv_heads, table.done)
     train = tables.AttentionTable(*(column[~out] for column in _columns(table)))
     curve = fit(
@@ -122,7 +122,7 @@ def fit_decode(folder: Path, device: str) -> DecodeCurve:
 
 
 def fit_prefill(folder: Path, device: str) -> PrefillCurve:
-    roof, table = HARDWARE[device].roof, tables.prefill_table(folder, device)
+    roof, table = HARDWARE[device].roof(), tables.prefill_table(folder, device)
     out = held_out(table.heads, table.kv_heads, table.tokens, table.done)
     train = tables.AttentionTable(*(column[~out] for column in _columns(table)))
     curve = fit(
@@ -135,7 +135,7 @@ def fit_prefill(folder: Path, device: str) -> PrefillCurve:
 
 
 def fit_elementwise(folder: Path, device: str) -> ElementwiseCurve:
-    roof, table = HARDWARE[device].roof, tables.elementwise_table(folder, device)
+    roof, table = HARDWARE[device].roof(), tables.elementwise_table(folder, device)
     keep = table.seconds > 0
     table = tables.ElementwiseTable(table.moved[keep], table.seconds[keep])
     curve = fit(
@@ -146,9 +146,7 @@ def fit_elementwise(folder: Path, device: str) -> ElementwiseCurve:
 
 
 def fit_mixture(folder: Path, gemm: GemmCurve) -> dict[str, float]:
-    from servetwin.cost.curves import MixtureCurve
-
-    roof, table = HARDWARE["RTXPRO6000"].roof, tables.mixture_table(folder)
+    roof, table = HARDWARE["RTXPRO6000"].roof(), tables.mixture_table(folder)
     start = MixtureCurve(10.0, 8.0)
     curve = fit(start, lambda c: mixture_seconds(c, gemm, roof, table), table.seconds)
     report("mixture RTXPRO6000 fitted", mixture_seconds(curve, gemm, roof, table), table.seconds)
@@ -162,15 +160,17 @@ def fit_sampler(folder: Path, elementwise: dict[str, ElementwiseCurve]) -> dict[
         slope, first = np.polyfit(logits, seconds, 1, w=1 / seconds)
         predicted = first + slope * logits
         report(f"sampler {device} fitted", predicted, seconds)
-        fits.append((first * 1e6, slope * HARDWARE[device].bandwidth * curve.memory))
+        fits.append((first * 1e6, slope * HARDWARE[device].roof().bandwidth * curve.memory))
     launch, moved = np.mean(fits, axis=0)
     return {"launch_us": float(launch), "bytes_per_logit": float(moved)}
 
 
 def fit_collective(folder: Path) -> dict[str, float]:
-    links = {"A100": 300e9, "H100": 450e9}
-    launches, shares = [], {"all_reduce": [], "send_recv": []}
-    for device, bandwidth in links.items():
+    launches: list[float] = []
+    shares: dict[str, list[float]] = {"all_reduce": [], "send_recv": []}
+    for device in ("A100", "H100"):
+        link = find_accelerator(HARDWARE[device].accelerator).link
+        bandwidth = find_link(link).bandwidth
         for kind, found in shares.items():
             workers, size, seconds = tables.collective_rows(folder, device, kind)
             factor = 2 * (workers - 1) / workers if kind == "all_reduce" else np.ones_like(workers)
@@ -235,8 +235,6 @@ def fit_all(folder: Path) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "applies_to": list(hardware.applies_to),
             "source": hardware.source,
-            "flops": hardware.flops,
-            "bandwidth": hardware.bandwidth,
             "gemm": asdict(gemm[device]),
             "elementwise": asdict(elementwise[device]),
         }
@@ -258,7 +256,7 @@ def report_default(folder: Path, gemm: dict[str, GemmCurve]) -> None:
     for device, hardware in HARDWARE.items():
         others = middle([curve for name, curve in gemm.items() if name != device])
         table = tables.gemm_table(folder, device, hardware.gemm_source)
-        predicted = gemm_seconds(others, hardware.roof, table)
+        predicted = gemm_seconds(others, hardware.roof(), table)
         report(f"gemm {device} from the other devices", predicted, table.seconds)
 
 

@@ -191,16 +191,14 @@ def curves_for(accelerator: str) -> Curves:
 def _best_match(accelerator: str, devices: Mapping[str, Any]) -> str:
     """Entry whose `applies_to` names the start of the accelerator's name, longest first.
 
-    "A40" must not claim an A4000, so the character after the match is no digit.
+    Spaces, dashes and case do not matter. "A40" must not claim an A4000, so the character
+    after the match is no digit.
     """
-    plain = _plain(accelerator)
     best, length = "default", 0
     for name, entry in devices.items():
-        for prefix in map(_plain, entry.get("applies_to", [])):
-            if len(prefix) > length and re.match(rf"{re.escape(prefix)}(?!\d)", plain):
-                best, length = name, len(prefix)
+        for prefix in entry.get("applies_to", []):
+            letters = [re.escape(letter) for letter in prefix if letter.isalnum()]
+            pattern = r"[\s_-]*".join(letters) + r"(?!\d)"
+            if len(letters) > length and re.match(pattern, accelerator, re.IGNORECASE):
+                best, length = name, len(letters)
     return best
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).casefold().removeprefix("nvidia").removeprefix("geforce")

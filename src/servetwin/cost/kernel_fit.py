@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.catalog import find_accelerator
 from servetwin.cost.curves import (
     DecodeCurve,
     ElementwiseCurve,
@@ -41,59 +42,54 @@ US = 1e-6
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device that was timed: the data sheet's peaks and where its GEMMs come from."""
+    """A device that was timed, and where the timings of its GEMMs come from."""
 
-    flops: float
-    bandwidth: float
+    accelerator: str
+    """Name in the catalog, whose peaks the fitted shares refer to."""
     gemm_source: str
     source: str
     applies_to: tuple[str, ...]
-    flops_fp8: float = 0.0
+    """Starts of the names of devices with this chip, or one of its family."""
 
-    @property
-    def roof(self) -> Roof:
-        return Roof(self.flops, self.bandwidth)
+    def roof(self, dtype: str = "bf16") -> Roof:
+        """Peaks of the data sheet for this arithmetic."""
+        accelerator = find_accelerator(self.accelerator)
+        return Roof(accelerator.flops[dtype], accelerator.bandwidth)
 
 
 HARDWARE = {
     "A100": Hardware(
-        312e12,
-        2.039e12,
+        "A100-80GB",
         "aiconfigurator",
         "vLLM 0.14 kernel tables of the A100 SXM",
         ("A100",),
     ),
     "H100": Hardware(
-        989.4e12,
-        3.35e12,
+        "H100-SXM",
         "aiconfigurator",
         "vLLM 0.19 kernel tables of the H100 SXM",
         ("H100", "H200", "GH200"),
-        flops_fp8=1978.9e12,
     ),
     "A40": Hardware(
-        149.7e12,
-        696e9,
+        "A40",
         "vidur",
-        "Vidur MLP timings of the A40; attention as the default",
-        ("A40", "A10", "A6000", "RTXA6000", "RTX3090", "RTX3080"),
+        "Vidur MLP timings of the A40, attention as the default",
+        ("A40", "A10", "RTX A6000", "RTX 3090", "RTX 3080"),
     ),
     "RTX4090": Hardware(
-        165.2e12,
-        1008e9,
+        "RTX-4090",
         "layers",
         "vLLM 0.19 layer timings of the RTX 4090",
-        ("RTX4090", "4090"),
+        ("RTX 4090",),
     ),
     "RTXPRO6000": Hardware(
-        503.8e12,
-        1792e9,
+        "RTX-PRO-6000",
         "layers",
         "vLLM 0.19 layer timings of the RTX PRO 6000",
-        ("RTXPRO6000",),
+        ("RTX PRO 6000",),
     ),
 }
-"""Devices with timings. `applies_to` adds devices with the same chip family."""
+"""Devices with timings."""
 
 
 def held_out(*columns: Floats) -> NDArray[np.bool_]:

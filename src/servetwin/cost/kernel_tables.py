@@ -195,7 +195,8 @@ def _attention_parquet(folder: Path, device: str, kind: str) -> AttentionTable:
     keep &= columns["num_heads"] <= 16 * columns["num_key_value_heads"]
     names = ("batch_size", "num_heads", "num_key_value_heads", "head_dim", "isl", "step")
     values = [columns[name][keep].astype(float) for name in names]
-    return AttentionTable(*values, seconds=columns["latency"][keep].astype(float) * 1e-3)
+    values.append(columns["latency"][keep].astype(float) * 1e-3)
+    return AttentionTable(*values)
 
 
 def _selected(table: AttentionTable, keep: NDArray[np.bool_]) -> AttentionTable:
