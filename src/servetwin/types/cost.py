@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 __all__ = ["ATTENTION_FRACTION_BITS", "CostModel", "IterationCost", "MemoryPlan"]
 
+Ints = NDArray[np.int64]
+
 ATTENTION_FRACTION_BITS = 10
 """Prefill attention coefficients count in units of 2**-10 ps, since one token pair is short."""
 
@@ -34,10 +36,10 @@ class IterationCost:
     """
 
     base: int
-    linear: NDArray[np.int64]
+    linear: Ints
     """Everything that depends only on the tokens in the batch; index 0 is 0."""
     linear_slope: int
-    head: NDArray[np.int64]
+    head: Ints
     """Output head and sampling, by sampled tokens; index 0 is 0."""
     head_slope: int
     decode_seq: int

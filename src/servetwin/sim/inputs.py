@@ -1,0 +1,120 @@
+"""What both simulators read and write: one run in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
+from servetwin.types.cost import CostModel
+from servetwin.types.result import TokenGaps
+from servetwin.units import NOT_YET
+
+__all__ = ["Outcome", "SimInputs", "SnapshotRows", "prepare"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SimInputs:
+    """One run: requests, one engine's limits and costs, and the replicas around it."""
+
+    workload: Workload
+    settings: EngineSettings
+    cost: IterationCost
+    capacity_blocks: int
+    max_total_tokens: int
+    """A request whose input and output together exceed this is rejected on arrival."""
+    replicas: int
+    router: str
+    seed: int
+    snapshot_interval: int
+    """Picoseconds between snapshots; 0 for none."""
+    token_gaps: bool
+
+    @property
+    def lag(self) -> int:
+        """Iterations between planning one and knowing its outcome: 1 with async scheduling."""
+        return int(self.settings.scheduler == "vllm" and self.settings.async_scheduling)
+
+    def fits(self, input_tokens: int, output_tokens: int) -> bool:
+        """Whether a request could ever run, alone on an empty engine."""
+        total = input_tokens + output_tokens
+        stored = total - 1  # the last token is sampled, and never becomes an input
+        blocks = -(-stored // self.settings.block_size)
+        return total <= self.max_total_tokens and blocks <= self.capacity_blocks
+
+
+@dataclass(frozen=True)
+class SnapshotRows:
+    """States at `interval`, `2 * interval`, …; each array has shape (snapshots, replicas)."""
+
+    running: Ints
+    waiting: Ints
+    kv_blocks: Ints
+    prefill_tokens: Ints
+    decode_tokens: Ints
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a simulator found. Times in picoseconds; both simulators agree to the last digit."""
+
+    arrival: Ints
+    first_scheduled: Ints
+    first_token: Ints
+    finish: Ints
+    preemptions: NDArray[np.int32]
+    replica: NDArray[np.int32]
+    status: NDArray[np.int8]
+    peak_blocks: int
+    gaps: Ints
+    snapshots: SnapshotRows | None
+    iterations: int = 0
+    """Engine iterations simulated, over all replicas."""
+    events: int = 0
+    """Steps the simulator itself took; with jumps, fewer than iterations."""
+
+
+def prepare(
+    deployment: Deployment,
+    workload: Workload,
+    cost: CostModel,
+    *,
+    seed: int = 0,
+    snapshot_interval: int = 0,
+    token_gaps: bool = True,
+) -> SimInputs:
+    """Reduce a deployment to the integers that a simulator needs."""
+    settings = deployment.settings
+    limit = settings.max_model_len
+    if settings.scheduler == "slots":
+        # llama.cpp divides its context among the slots beforehand.
+        per_slot = cost.memory.capacity_blocks // settings.max_num_seqs * settings.block_size
+        limit = min(limit, per_slot)
+    return SimInputs(
+        workload=workload,
+        settings=settings,
+        cost=cost.iteration,
+        capacity_blocks=cost.memory.capacity_blocks,
+        max_total_tokens=limit,
+        replicas=deployment.replicas,
+        router=deployment.router,
+        seed=seed,
+        snapshot_interval=snapshot_interval,
+        token_gaps=token_gaps,
+    )
+
+
+def empty_columns(n: int) -> dict[str, Ints]:
+    """Columns of times for `n` requests to which nothing has happened."""
+    return {
+        name: np.full(n, NOT_YET, np.int64) for name in ("first_scheduled", "first_token", "finish")
+    }
+
+
+def empty_gaps(wanted: bool) -> Ints:
+    """Histogram of token gaps; a single bin where nobody wants one."""
+    return np.zeros(TokenGaps.BINS if wanted else 1, np.int64)

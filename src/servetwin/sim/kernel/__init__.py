@@ -1,0 +1,10 @@
+"""The fast simulator: the reference's answers, to the last digit, in flat arrays.
+
+`state` lays out the arrays; `cluster` runs the events; a replica's iteration is `plan`
+(what to compute), `cost` (how long it takes), `jump` (how many like it follow) and
+`seats` (who joins and leaves). Python drives it in slices, for progress and for Ctrl-C.
+"""
+
+from servetwin.sim.kernel.driver import run
+
+__all__ = ["run"]

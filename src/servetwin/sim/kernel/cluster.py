@@ -1,0 +1,159 @@
+"""The order of events: arrivals before iteration ends at the same time, then by number."""
+
+from servetwin.sim.kernel import heap
+from servetwin.sim.kernel.blocks import blocks_for
+from servetwin.sim.kernel.compile import entry, inlined
+from servetwin.sim.kernel.jump import boundary, land, shorten, start
+from servetwin.sim.kernel.plan import make_plan
+from servetwin.sim.kernel.router import choose
+from servetwin.sim.kernel.seats import (
+    disband,
+    finish_prompt,
+    leave_ring,
+    release_followers,
+    return_leaving,
+)
+from servetwin.sim.kernel.snapshots import take_before
+from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Record, State
+from servetwin.sim.kernel.tree import set_time, soonest
+from servetwin.types import Status
+
+__all__ = ["DONE", "NEEDS_ROWS", "PAUSED", "run_slice"]
+
+DONE, PAUSED, NEEDS_ROWS = 0, 1, 2
+
+REJECTED = int(Status.REJECTED)
+
+
+@entry
+def run_slice(state: State, most_events: Int) -> Int:
+    """Simulate up to `most_events` events; return DONE, PAUSED, or NEEDS_ROWS of snapshots."""
+    settings = state.settings[0]
+    world = state.world[0]
+    stop = world.events + most_events
+    while world.events < stop:
+        arrival = _next_arrival(state, world)
+        wake = state.times[1]
+        now = min(arrival, wake)
+        if now == FOREVER:
+            return DONE
+        if now > world.snapshot_limit:
+            return NEEDS_ROWS
+        world.end = now
+        world.events += 1
+        if arrival <= wake:
+            request = _take_arrival(state, settings, world)
+            _arrive(state, settings, world, request, now)
+        else:
+            r = soonest(state.times, settings.leaves)
+            _iterate(state, settings, r, now)
+    return PAUSED
+
+
+@entry
+def finish_snapshots(state: State, rows: Int) -> None:
+    """Fill in the last snapshots, `rows` in all, of replicas that no event reached."""
+    settings = state.settings[0]
+    for r in range(settings.replicas):
+        take_before(state, settings, state.replica[r], r, rows * settings.interval + 1)
+
+
+@inlined
+def _next_arrival(state: State, world: Record) -> Int:
+    time = FOREVER
+    if world.root < world.roots:
+        root = world.root
+        if state.roots.size > 0:
+            root = state.roots[root]
+        time = state.arrival[root]
+    if world.heap_size > 0 and state.heap_time[0] < time:
+        time = state.heap_time[0]
+    return time
+
+
+@inlined
+def _take_arrival(state: State, settings: Record, world: Record) -> Int:
+    """Number of the request that arrives next; of several at one time, the least."""
+    root = world.root
+    if settings.closed_loop == 0:
+        world.root = root + 1
+        return root
+    if root < world.roots:
+        number = state.roots[root]
+        if world.heap_size == 0 or (state.arrival[number], number) < (
+            state.heap_time[0],
+            state.heap_request[0],
+        ):
+            world.root = root + 1
+            return number
+    number = state.heap_request[0]
+    heap.pop(state.heap_time, state.heap_request, world.heap_size)
+    world.heap_size -= 1
+    return number
+
+
+@inlined
+def _arrive(state: State, settings: Record, world: Record, request: Int, now: Int) -> None:
+    """Send the request to a replica, which is woken or cuts its jump short."""
+    total = state.input_tokens[request] + state.output_tokens[request]
+    if total > settings.max_total or blocks_for(settings, total - 1) > settings.capacity:
+        state.status[request] = REJECTED
+        if settings.closed_loop:
+            release_followers(state, request, now)
+        return
+    r = choose(state, settings, world, now)
+    rep = state.replica[r]
+    state.home[request] = r
+    state.outstanding[r] += 1
+    state.outstanding_tokens[r] += state.input_tokens[request]
+    if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
+        take_before(state, settings, rep, r, now)
+    if rep.queue_head < 0:
+        rep.queue_head = request
+    else:
+        state.next_waiting[rep.queue_tail] = request
+    rep.queue_tail = request
+    rep.queue_length += 1
+    if rep.idle:
+        rep.idle = 0
+        rep.jump = 1
+        rep.first = 0
+        set_time(state.times, settings.leaves, r, now)
+    elif rep.open:
+        rep.open = 0
+        if shorten(rep, now):
+            set_time(state.times, settings.leaves, r, boundary(rep, rep.jump))
+
+
+@inlined
+def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
+    """Bring a replica to the end of its jump, and plan."""
+    rep = state.replica[r]
+    if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
+        take_before(state, settings, rep, r, now)
+    land(state, settings, rep, r, now)
+    if rep.leaving_count > 0 or state.due[r] > 0:
+        return_leaving(state, settings, rep, r)
+    _finish_prompts(state, settings, rep, r)
+    leave_ring(state, settings, rep, r)
+    if settings.scheduler == STATIC and rep.live == 0 and rep.seats > 0:
+        disband(state, settings, rep)
+    preempted = make_plan(state, settings, rep, r)
+    start(state, settings, rep, r, preempted)
+    time = FOREVER if rep.idle else boundary(rep, rep.jump)
+    set_time(state.times, settings.leaves, r, time)
+
+
+@inlined
+def _finish_prompts(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Those whose last chunk was in the plan before begin to decode."""
+    kept = 0
+    for index in range(rep.prefills):
+        number = state.prefilling[r, index]
+        seat = state.seat[number]
+        if seat.computed == seat.target:
+            finish_prompt(state, settings, rep, r, number)
+        else:
+            state.prefilling[r, kept] = number
+            kept += 1
+    rep.prefills = kept

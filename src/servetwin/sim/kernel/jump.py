@@ -1,0 +1,139 @@
+"""Many uneventful iterations at once.
+
+While the same sequences decode and nobody can be admitted, each iteration is longer than
+the one before by a constant. So the time after k of them is a polynomial in k with whole
+coefficients, equal to the sum of the k durations to the last digit.
+"""
+
+import numpy as np
+
+from servetwin.sim.kernel import ring
+from servetwin.sim.kernel.blocks import growth, steps_that_fit
+from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.cost import duration
+from servetwin.sim.kernel.gaps import bin_of, count_series
+from servetwin.sim.kernel.state import ORCA, SLOTS, STATIC, Flag, Int, Record, State
+
+__all__ = ["boundaries_by", "boundary", "land", "shorten", "start"]
+
+
+@inlined
+def boundary(rep: Record, count: Int) -> Int:
+    """Time of the `count`-th boundary after the plan's; `count` may be 0."""
+    if count <= 0:
+        return rep.now
+    further = count - 1
+    return rep.now + rep.first + further * rep.second + rep.growth * (further * (further - 1) // 2)
+
+
+@inlined
+def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) -> None:
+    """Price the plan, and see how many further plans are sure to be like it."""
+    rep.cost = duration(state, settings, rep)
+    batch = rep.batch
+    rep.growth = 0
+    rep.jump = 1
+    rep.open = 0
+    rep.idle = 0
+    rep.first = rep.staged_cost if settings.lag else rep.cost
+    if rep.prefill_tokens == 0 and batch > 0 and rep.prefills == 0 and not preempted:
+        rep.growth = settings.decode_ctx * batch
+        steps = ring.plans_until_next(state, settings, r, rep.step)
+        if settings.window > 0:
+            room = settings.window * batch - rep.contexts
+            if room >= 0:
+                # Contexts are still shorter than the window: they cost more with each token.
+                rep.growth += settings.decode_window_ctx * batch
+                steps = min(steps, room // batch + 1)
+        if rep.queue_head >= 0 and rep.leaving_count > 0:
+            steps = np.int64(1)  # somebody may take a seat that becomes free
+        if settings.grows and steps > 1:
+            free = rep.free + rep.leaving_blocks
+            phases = state.phases[r]
+            steps = 1 + steps_that_fit(settings, phases, batch, rep.step + 1, steps - 1, free)
+        rep.jump = steps
+        rep.open = rep.queue_head < 0 and _admits(settings, rep)
+    elif rep.first == 0 and rep.cost == 0 and rep.queue_head < 0:
+        rep.idle = 1
+    rep.second = rep.cost if settings.lag else rep.cost + rep.growth
+
+
+@inlined
+def _admits(settings: Record, rep: Record) -> Flag:
+    """Whether a request that arrives in mid-jump could be admitted before its end."""
+    if settings.scheduler == STATIC:
+        return False
+    vacant = rep.seats - rep.leaving_count < settings.max_seqs
+    if settings.scheduler == ORCA or settings.scheduler == SLOTS:
+        return vacant
+    return vacant and rep.batch < settings.budget
+
+
+@inlined
+def boundaries_by(rep: Record, time: Int, most: Int) -> Int:
+    """The most boundaries, up to `most`, that lie at or before `time`."""
+    if most <= 0 or time < rep.now + rep.first:
+        return np.int64(0)
+    gap = np.float64(time - rep.now - rep.first)
+    half = 0.5 * rep.growth
+    slope = rep.second - half
+    if rep.growth > 0:
+        guess = (np.sqrt(slope * slope + 4.0 * half * gap) - slope) / (2.0 * half)
+    elif rep.second > 0:
+        guess = gap / rep.second
+    else:
+        guess = np.float64(most)
+    count = min(np.int64(min(guess, 4e18)) + 1, most)
+    while count < most and boundary(rep, count + 1) <= time:
+        count += 1
+    while boundary(rep, count) > time:
+        count -= 1
+    return count
+
+
+@inlined
+def shorten(rep: Record, time: Int) -> Flag:
+    """End the jump at the first boundary at or after `time`; return whether that changed it."""
+    before = boundaries_by(rep, time - 1, rep.jump - 1)
+    jump = max(before + 1, np.int64(1))
+    if jump >= rep.jump:
+        return False
+    rep.jump = jump
+    return True
+
+
+@inlined
+def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+    """Bring the replica to `now`, the end of its jump: the next plan is `step`."""
+    steps = rep.jump
+    if settings.gaps and rep.live > 0:
+        if steps == 1 or rep.growth == 0:
+            state.gaps[bin_of(rep.cost)] += rep.live * steps
+        else:
+            _count_gaps(state, rep, steps)
+    if steps > 1:
+        if settings.grows:
+            rep.free -= growth(settings, state.phases[r], rep.batch, rep.step + 1, steps - 1)
+            used = settings.capacity - rep.free - rep.leaving_blocks
+            if used > rep.peak:
+                rep.peak = used
+        rep.contexts += rep.batch * (steps - 1)
+    if rep.cost > 0:
+        rep.iterations += steps
+    rep.contexts += rep.batch
+    if settings.lag:
+        rep.done_prefill += rep.staged_prefill
+        rep.done_decode += rep.staged_decode + rep.live * (steps - 1)
+        rep.staged_cost = rep.cost + rep.growth * (steps - 1)
+        rep.staged_prefill = rep.prefill_tokens
+        rep.staged_decode = rep.live
+    else:
+        rep.done_prefill += rep.prefill_tokens
+        rep.done_decode += rep.live * steps
+    rep.step += steps
+    rep.now = now
+
+
+@outlined
+def _count_gaps(state: State, rep: Record, steps: Int) -> None:
+    count_series(state.gaps, rep.cost, rep.growth, steps, rep.live)

@@ -1,0 +1,71 @@
+"""Which replica takes an arriving request; the policies of `reference/routers.py`."""
+
+import numpy as np
+
+from servetwin.sim import routing
+from servetwin.sim.kernel.compile import inlined
+from servetwin.sim.kernel.state import Int, Ints, Record, State
+from servetwin.types import ROUTERS
+
+__all__ = ["choose"]
+
+ROUND_ROBIN = ROUTERS.index("round-robin")
+LEAST_OUTSTANDING = ROUTERS.index("least-outstanding")
+LEAST_TOKENS = ROUTERS.index("least-tokens")
+RANDOM = ROUTERS.index("random")
+
+_GAMMA = np.uint64(routing.GAMMA)
+_MIX_1 = np.uint64(routing.MIX_1)
+_MIX_2 = np.uint64(routing.MIX_2)
+
+
+@inlined
+def _below(world: Record, bound: Int) -> Int:
+    word = np.uint64(world.random) + _GAMMA
+    world.random = np.int64(word)
+    word = (word ^ (word >> np.uint64(30))) * _MIX_1
+    word = (word ^ (word >> np.uint64(27))) * _MIX_2
+    word = word ^ (word >> np.uint64(31))
+    return np.int64(word % np.uint64(bound))
+
+
+@inlined
+def _least(values: Ints, due: Ints, due_time: Ints, time: Int) -> Int:
+    """First replica with the least of what has not finished before `time`."""
+    best = 0
+    least = values[0] - (due[0] if due_time[0] < time else 0)
+    for r in range(1, values.size):
+        value = values[r] - (due[r] if due_time[r] < time else 0)
+        if value < least:
+            least = value
+            best = r
+    return best
+
+
+@inlined
+def _unfinished(state: State, r: Int, time: Int) -> Int:
+    return state.outstanding[r] - (state.due[r] if state.due_time[r] < time else 0)
+
+
+@inlined
+def choose(state: State, settings: Record, world: Record, time: Int) -> Int:
+    """Replica for a request that arrives at `time`."""
+    count = settings.replicas
+    if count == 1:
+        return np.int64(0)
+    if settings.router == ROUND_ROBIN:
+        turn = world.turn
+        world.turn = turn + 1 if turn + 1 < count else 0
+        return turn
+    if settings.router == LEAST_OUTSTANDING:
+        return np.int64(_least(state.outstanding, state.due, state.due_time, time))
+    if settings.router == LEAST_TOKENS:
+        tokens = state.outstanding_tokens
+        return np.int64(_least(tokens, state.due_tokens, state.due_time, time))
+    first = _below(world, count)
+    if settings.router == RANDOM:
+        return first
+    second = _below(world, count)
+    if _unfinished(state, second, time) < _unfinished(state, first, time):
+        return second
+    return first

@@ -1,0 +1,247 @@
+"""A request inside an engine: taking a seat, starting to decode, losing the seat, leaving."""
+
+from servetwin.sim.kernel import heap, ring
+from servetwin.sim.kernel.blocks import blocks_for, phase_of
+from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.gaps import bin_of
+from servetwin.sim.kernel.state import SLOTS, STATIC, Int, Record, State
+from servetwin.types import Status
+
+__all__ = [
+    "disband",
+    "finish_prompt",
+    "leave_ring",
+    "preempt_last",
+    "release_followers",
+    "return_leaving",
+    "take_seat",
+]
+
+OK = int(Status.OK)
+
+
+@inlined
+def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
+    """Move the head of the waiting queue into a vacant seat, last in order of admission."""
+    request = rep.queue_head
+    rep.queue_head = state.next_waiting[request]
+    rep.queue_length -= 1
+    seats = state.seat
+    if settings.scheduler == SLOTS:
+        number = r * settings.max_seqs
+        while seats[number].request >= 0:
+            number += 1
+    else:
+        number = rep.vacant
+        rep.vacant = seats[number].order_next
+    seat = seats[number]
+    seat.request = request
+    seat.input = state.input_tokens[request]
+    seat.output = state.output_tokens[request]
+    seat.generated = state.generated[request]
+    seat.target = seat.input + seat.generated
+    seat.computed = 0
+    seat.order_prev = rep.order_tail
+    seat.order_next = -1
+    if rep.order_tail >= 0:
+        seats[rep.order_tail].order_next = number
+    rep.order_tail = number
+    rep.seats += 1
+    return number
+
+
+@inlined
+def _vacate(state: State, settings: Record, rep: Record, number: Int) -> None:
+    """Strike the seat from the order of admission and give it back."""
+    seats = state.seat
+    before, after = seats[number].order_prev, seats[number].order_next
+    if before >= 0:
+        seats[before].order_next = after
+    if after >= 0:
+        seats[after].order_prev = before
+    else:
+        rep.order_tail = before
+    seats[number].request = -1
+    if settings.scheduler != SLOTS:
+        seats[number].order_next = rep.vacant
+        rep.vacant = number
+    rep.seats -= 1
+
+
+@inlined
+def finish_prompt(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
+    """The plan before this one sampled the first token behind the seat's prompt."""
+    seat = state.seat[number]
+    request = seat.request
+    token = rep.now + rep.staged_cost * settings.lag
+    if seat.generated == 0:
+        state.first_token[request] = token
+    elif settings.gaps:
+        state.gaps[bin_of(token - state.finish[request])] += 1
+    seat.generated += 1
+    seat.context = seat.target + 1
+    seat.joined = rep.step
+    if seat.generated == seat.output:
+        _finish(state, settings, rep, r, number)
+        if settings.scheduler == STATIC:  # it goes on as padding
+            rep.batch += 1
+            rep.contexts += seat.context
+        return
+    seat.leave = rep.step + seat.output - seat.generated
+    ring.insert(state, settings, r, number)
+    rep.batch += 1
+    rep.live += 1
+    rep.contexts += seat.context
+    if settings.grows:
+        seat.phase = phase_of(settings, rep.step + 1 - seat.context)
+        state.phases[r, seat.phase] += 1
+
+
+@inlined
+def leave_ring(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Let those go whose last token the plan before this one samples."""
+    number = ring.take(state, settings, r, rep.step)
+    while number >= 0:
+        following = state.seat[number].ring_next
+        rep.live -= 1
+        if settings.scheduler != STATIC:
+            _stop_decoding(state, settings, rep, r, number)
+        _finish(state, settings, rep, r, number)
+        number = following
+
+
+@inlined
+def _stop_decoding(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
+    """Take the seat out of the batch and note the blocks it still holds."""
+    seat = state.seat[number]
+    context = seat.context + rep.step - seat.joined
+    rep.batch -= 1
+    rep.contexts -= context
+    if settings.grows:
+        state.phases[r, seat.phase] -= 1
+        seat.blocks = blocks_for(settings, context - 1)
+
+
+@inlined
+def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
+    """Stamp the end of a request; its seat and blocks return when the engine knows."""
+    seat = state.seat[number]
+    request = seat.request
+    finish = rep.now + rep.staged_cost * settings.lag
+    state.finish[request] = finish
+    state.status[request] = OK
+    if settings.closed_loop:
+        release_followers(state, request, finish)
+    if settings.scheduler == STATIC:
+        _depart(state, r, request)
+        return
+    if settings.lag == 0:
+        rep.free += seat.blocks
+        _vacate(state, settings, rep, number)
+        _depart(state, r, request)
+        return
+    before = rep.leaving
+    seat.leave = rep.step
+    seat.ring_next = before
+    seat.ring_prev = -1
+    if before >= 0:
+        state.seat[before].ring_prev = number
+    rep.leaving = number
+    rep.leaving_count += 1
+    rep.leaving_blocks += seat.blocks
+    state.due_time[r] = finish
+    state.due[r] += 1
+    state.due_tokens[r] += seat.input
+
+
+@inlined
+def _depart(state: State, r: Int, request: Int) -> None:
+    state.outstanding[r] -= 1
+    state.outstanding_tokens[r] -= state.input_tokens[request]
+
+
+@outlined
+def release_followers(state: State, request: Int, now: Int) -> None:
+    """Schedule the arrivals of those who waited for `request` to end."""
+    world = state.world[0]
+    child = state.child[request]
+    while child >= 0:
+        arrival = now + state.think[child]
+        state.arrival[child] = arrival
+        heap.push(state.heap_time, state.heap_request, world.heap_size, arrival, child)
+        world.heap_size += 1
+        child = state.sibling[child]
+
+
+@outlined
+def disband(state: State, settings: Record, rep: Record) -> None:
+    """A static batch is done: everybody leaves at once."""
+    while rep.order_tail >= 0:
+        number = rep.order_tail
+        rep.free += state.seat[number].blocks
+        _vacate(state, settings, rep, number)
+    rep.batch = 0
+    rep.contexts = 0
+
+
+@inlined
+def return_leaving(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Take back the seats and blocks of those who had left when the last plan was made."""
+    number = rep.leaving
+    while number >= 0:
+        following = state.seat[number].ring_next
+        _vacate(state, settings, rep, number)
+        number = following
+    rep.leaving = -1
+    rep.leaving_count = 0
+    rep.free += rep.leaving_blocks
+    rep.leaving_blocks = 0
+    state.outstanding[r] -= state.due[r]
+    state.outstanding_tokens[r] -= state.due_tokens[r]
+    state.due[r] = 0
+    state.due_tokens[r] = 0
+
+
+@outlined
+def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Drop the request admitted last: it loses its blocks and returns to the queue's head."""
+    number = rep.order_tail
+    seat = state.seat[number]
+    request = seat.request
+    state.preemptions[request] += 1
+    if rep.prefills > 0 and seat.computed < seat.target:
+        rep.prefills = 0
+        rep.free += seat.blocks
+    elif seat.leave == rep.step:
+        _unlink_leaving(state, rep, number)
+        rep.free += seat.blocks
+        _vacate(state, settings, rep, number)
+        return
+    else:
+        _stop_decoding(state, settings, rep, r, number)
+        rep.live -= 1
+        rep.free += seat.blocks
+        ring.remove(state, settings, r, number)
+        state.generated[request] = seat.output - (seat.leave - rep.step)
+        state.finish[request] = rep.now + rep.staged_cost * settings.lag
+    _vacate(state, settings, rep, number)
+    state.next_waiting[request] = rep.queue_head
+    if rep.queue_head < 0:
+        rep.queue_tail = request
+    rep.queue_head = request
+    rep.queue_length += 1
+
+
+@inlined
+def _unlink_leaving(state: State, rep: Record, number: Int) -> None:
+    """Its last token is on the way, so it need not come back."""
+    seats = state.seat
+    after, before = seats[number].ring_next, seats[number].ring_prev
+    if after >= 0:
+        seats[after].ring_prev = before
+    if before >= 0:
+        seats[before].ring_next = after
+    else:
+        rep.leaving = after
+    rep.leaving_count -= 1
+    rep.leaving_blocks -= seats[number].blocks

@@ -1,0 +1,41 @@
+"""The state of a replica at regular times, worked out when it next changes."""
+
+from servetwin.sim.kernel.blocks import growth
+from servetwin.sim.kernel.compile import outlined
+from servetwin.sim.kernel.jump import boundaries_by
+from servetwin.sim.kernel.state import Int, Record, State
+
+__all__ = ["take_before"]
+
+
+@outlined
+def take_before(state: State, settings: Record, rep: Record, r: Int, time: Int) -> None:
+    """Fill in the snapshots of the replica that are due before `time`."""
+    due = (rep.snapshot + 1) * settings.interval
+    while due < time:
+        passed = 0
+        if rep.idle == 0:
+            passed = boundaries_by(rep, due, rep.jump - 1)
+        row = state.snapshots[rep.snapshot, r]
+        blocks = settings.capacity - rep.free
+        row.running = rep.seats
+        prefill = rep.done_prefill
+        decode = rep.done_decode
+        if passed > 0:
+            row.running = rep.seats - rep.leaving_count
+            blocks -= rep.leaving_blocks
+            if settings.grows:
+                blocks += growth(settings, state.phases[r], rep.batch, rep.step + 1, passed)
+            if settings.lag:
+                prefill += rep.staged_prefill
+                decode += rep.staged_decode + rep.live * (passed - 1)
+            else:
+                decode += rep.live * passed
+        row.waiting = rep.queue_length
+        row.kv_blocks = blocks
+        row.prefill_tokens = prefill - rep.seen_prefill
+        row.decode_tokens = decode - rep.seen_decode
+        rep.seen_prefill = prefill
+        rep.seen_decode = decode
+        rep.snapshot += 1
+        due += settings.interval

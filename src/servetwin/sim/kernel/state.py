@@ -1,0 +1,298 @@
+"""Everything the kernel knows, in flat arrays.
+
+A replica and a seat (a request inside an engine) are records, so that all of one of them
+lies in a few cache lines; what belongs to a request for good are columns by its number.
+Lists are intrusive: a record holds the number of its neighbour, -1 ends the list.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
+from servetwin.types import ROUTERS, Status
+from servetwin.units import NOT_YET
+
+__all__ = [
+    "FOREVER",
+    "REPLICA",
+    "SEAT",
+    "SNAPSHOT",
+    "Flag",
+    "Int",
+    "Ints",
+    "Record",
+    "Shorts",
+    "State",
+    "allocate",
+]
+
+FOREVER = np.int64(1 << 62)
+"""Later than any event."""
+
+VLLM, SARATHI, ORCA, STATIC, SLOTS = range(5)
+SCHEDULER_CODES = {
+    "vllm": VLLM,
+    "sarathi": SARATHI,
+    "orca": ORCA,
+    "static": STATIC,
+    "single": STATIC,
+    "slots": SLOTS,
+}
+
+_INT64, _INT32 = np.int64, np.int32
+
+
+def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
+    fields = [(name, _INT64) for name in wide.split()]
+    fields += [(name, _INT32) for name in narrow.split()]
+    return np.dtype(fields, align=True)
+
+
+SETTINGS = _record(
+    # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
+    # as contexts grow. `shift`: log2 of the block size, or -1.
+    "scheduler lag grows budget max_seqs max_total capacity block_size shift "
+    "ring_mask replicas leaves router interval gaps closed_loop "
+    "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
+    "window decode_window_ctx prefill_window_attn"
+)
+
+WORLD = _record(
+    # `root`: next request with an arrival of its own. `random` holds the router's 64 bits.
+    "root roots heap_size turn random events end snapshot_limit"
+)
+
+REPLICA = _record(
+    # The plan that was made last has number `step` and was made at `now`; it and the
+    # `jump` - 1 plans after it decode the same `batch` sequences, whose contexts sum to
+    # `contexts` in the first. The next boundary lies `first` after `now`, the one after
+    # that `second` later, and each further one `growth` later than the one before.
+    "now step batch live contexts free jump first second growth cost iterations "
+    # Tokens of that plan, and of the one before it, which runs until the next boundary.
+    "prefill_tokens pairs window_pairs chunks samples "
+    "staged_cost staged_prefill staged_decode "
+    "done_prefill done_decode seen_prefill seen_decode snapshot peak "
+    # Finished requests whose seats and blocks return at the next boundary.
+    "leaving_blocks",
+    "seats leaving leaving_count idle open queue_head queue_tail queue_length "
+    "order_tail vacant prefills",
+)
+
+SEAT = _record(
+    # A decoding request had `context` tokens in plan `joined`; plan `leave` is the first
+    # without it.
+    "joined leave",
+    "request input output generated target computed blocks context phase "
+    "ring_next ring_prev order_next order_prev",
+)
+
+SNAPSHOT = np.dtype(
+    [
+        ("running", _INT32),
+        ("waiting", _INT32),
+        ("kv_blocks", _INT64),
+        ("prefill_tokens", _INT64),
+        ("decode_tokens", _INT64),
+    ]
+)
+
+Ints = NDArray[np.int64]
+Shorts = NDArray[np.int32]
+Int = Any
+Flag = Any
+"""numba's int64 and bool, which to mypy are now Python's and now numpy's."""
+Records = Any
+"""An array of records."""
+Record = Any
+"""One record, by reference: numba knows its fields and writes through to the array."""
+
+
+class State(NamedTuple):
+    """The arrays, in the order in which they matter."""
+
+    settings: Records
+    """One record."""
+    world: Records
+    """One record."""
+    replica: Records
+    seat: Records
+    """`max_seqs` consecutive ones for each replica."""
+    prefilling: Shorts
+    """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
+    ring: Shorts
+    """First seat that leaves at plan `p`, at [replica, p & ring_mask]."""
+    ring_used: NDArray[np.uint64]
+    """A bit for each entry of `ring` that is not empty."""
+    phases: Shorts
+    """Sequences that need a block in plan `p`, at [replica, p % block_size]."""
+    linear: Ints
+    head: Ints
+    times: Ints
+    """Tournament tree of the replicas' next events: the least is at [1]."""
+    outstanding: Ints
+    """By replica: unfinished requests, and below their input tokens."""
+    outstanding_tokens: Ints
+    due_time: Ints
+    """When the `due` of them will have finished, which is known one boundary ahead."""
+    due: Ints
+    due_tokens: Ints
+    heap_time: Ints
+    heap_request: Shorts
+    gaps: Ints
+    snapshots: Records
+    """(rows, replicas)."""
+    arrival: Ints
+    input_tokens: Shorts
+    output_tokens: Shorts
+    roots: Shorts
+    """Requests with an arrival of their own; empty where all have."""
+    child: Shorts
+    sibling: Shorts
+    think: Ints
+    generated: Shorts
+    """Output tokens of a request that was preempted."""
+    next_waiting: Shorts
+    first_scheduled: Ints
+    first_token: Ints
+    finish: Ints
+    """Time of the last token so far, once a request was preempted or has finished."""
+    preemptions: Shorts
+    home: Shorts
+    status: NDArray[np.int8]
+
+
+def allocate(inputs: SimInputs) -> State:
+    """Lay out the state of a run that has not begun."""
+    workload = inputs.workload
+    n, count = len(workload), inputs.replicas
+    seats = min(inputs.settings.max_num_seqs, n)
+    if inputs.settings.scheduler == "single":
+        seats = 1
+    ring_size = _ring_size(inputs)
+    leaves = 1 << (count - 1).bit_length()
+    child, sibling, think, roots = _relations(inputs)
+    columns = empty_columns(n)
+    return State(
+        settings=_settings(inputs, seats, ring_size, leaves),
+        world=_world(inputs, roots.size or n),
+        replica=_replicas(inputs, seats),
+        seat=_seats(count, seats),
+        prefilling=np.zeros((count, seats), np.int32),
+        ring=np.full((count, ring_size), -1, np.int32),
+        ring_used=np.zeros((count, ring_size // 64), np.uint64),
+        phases=np.zeros((count, inputs.settings.block_size), np.int32),
+        linear=inputs.cost.linear,
+        head=inputs.cost.head,
+        times=np.full(2 * leaves, FOREVER, np.int64),
+        outstanding=np.zeros(count, np.int64),
+        outstanding_tokens=np.zeros(count, np.int64),
+        due_time=np.full(count, FOREVER, np.int64),
+        due=np.zeros(count, np.int64),
+        due_tokens=np.zeros(count, np.int64),
+        heap_time=np.zeros(think.size, np.int64),
+        heap_request=np.zeros(think.size, np.int32),
+        gaps=empty_gaps(inputs.token_gaps),
+        snapshots=np.zeros((0, count), SNAPSHOT),
+        arrival=workload.arrival.copy() if workload.closed_loop else workload.arrival,
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        roots=roots,
+        child=child,
+        sibling=sibling,
+        think=think,
+        generated=np.zeros(n, np.int32),
+        next_waiting=np.full(n, -1, np.int32),
+        first_scheduled=columns["first_scheduled"],
+        first_token=columns["first_token"],
+        finish=columns["finish"],
+        preemptions=np.zeros(n, np.int32),
+        home=np.full(n, -1, np.int32),
+        status=np.full(n, Status.UNFINISHED, np.int8),
+    )
+
+
+def _ring_size(inputs: SimInputs) -> int:
+    """Power of two above the longest answer that is not rejected."""
+    longest = min(int(inputs.workload.output_tokens.max()), inputs.max_total_tokens)
+    return max(64, 1 << (longest + 1).bit_length())
+
+
+def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Records:
+    engine, cost = inputs.settings, inputs.cost
+    record = np.zeros(1, SETTINGS)
+    size = engine.block_size
+    scheduler = SCHEDULER_CODES[engine.scheduler]
+    values = {
+        "scheduler": scheduler,
+        "lag": inputs.lag,
+        "grows": int(scheduler in (VLLM, SARATHI)),
+        "budget": engine.max_num_batched_tokens,
+        "max_seqs": seats,
+        "max_total": inputs.max_total_tokens,
+        "capacity": inputs.capacity_blocks,
+        "block_size": size,
+        "shift": size.bit_length() - 1 if size & (size - 1) == 0 else -1,
+        "ring_mask": ring_size - 1,
+        "replicas": inputs.replicas,
+        "leaves": leaves,
+        "router": ROUTERS.index(inputs.router),
+        "interval": inputs.snapshot_interval,
+        "gaps": int(inputs.token_gaps),
+        "closed_loop": int(inputs.workload.closed_loop),
+    }
+    values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def _world(inputs: SimInputs, roots: int) -> Records:
+    record = np.zeros(1, WORLD)
+    record["roots"] = roots
+    record["random"] = np.array([inputs.seed], np.int64)
+    record["snapshot_limit"] = 0 if inputs.snapshot_interval else FOREVER
+    return record
+
+
+def _replicas(inputs: SimInputs, seats: int) -> Records:
+    records = np.zeros(inputs.replicas, REPLICA)
+    records["free"] = inputs.capacity_blocks
+    records["idle"] = 1
+    records["jump"] = 1
+    for name in ("leaving", "queue_head", "queue_tail", "order_tail"):
+        records[name] = -1
+    records["vacant"] = np.arange(inputs.replicas) * seats
+    return records
+
+
+def _seats(replicas: int, seats: int) -> Records:
+    """All vacant: each replica's are chained through `order_next`."""
+    records = np.zeros(replicas * seats, SEAT)
+    following = np.arange(1, replicas * seats + 1, dtype=np.int32)
+    following[seats - 1 :: seats] = -1
+    records["order_next"] = following
+    records["request"] = -1
+    return records
+
+
+def _relations(inputs: SimInputs) -> tuple[Shorts, Shorts, Ints, Shorts]:
+    """First child and next sibling of each request, think times, and the roots."""
+    none = np.zeros(0, np.int32)
+    workload = inputs.workload
+    if not workload.closed_loop or workload.parent is None:
+        return none, none, np.zeros(0, np.int64), none
+    n = len(workload)
+    child = np.full(n, -1, np.int32)
+    sibling = np.full(n, -1, np.int32)
+    for number in range(n - 1, -1, -1):  # backwards, so that siblings come in ascending order
+        parent = workload.parent[number]
+        if parent >= 0:
+            sibling[number] = child[parent]
+            child[parent] = number
+    think = workload.think_time if workload.think_time is not None else np.zeros(n, np.int64)
+    roots = np.flatnonzero(workload.arrival != NOT_YET).astype(np.int32)
+    return child, sibling, np.maximum(think, 1), roots

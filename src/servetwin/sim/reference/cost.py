@@ -1,0 +1,44 @@
+"""The duration of one iteration, term by term as `IterationCost` documents it."""
+
+from __future__ import annotations
+
+from servetwin.sim.reference.state import Batch
+from servetwin.types import IterationCost
+from servetwin.types.cost import ATTENTION_FRACTION_BITS
+from servetwin.types.cost import Ints as Table
+
+__all__ = ["duration", "window_pairs"]
+
+
+def window_pairs(tokens: int, done: int, window: int) -> int:
+    """Sum over the chunk's queries at position q of min(2q + 1, 2 * window - 1)."""
+    inside = max(0, min(tokens, window - done))
+    return inside * (2 * done + inside) + (tokens - inside) * (2 * window - 1)
+
+
+def duration(cost: IterationCost, batch: Batch) -> int:
+    """Picoseconds that `batch` takes; 0 for an empty one."""
+    if not batch.work:
+        return 0
+    decodes = [item for item in batch.work if item.decode]
+    chunks = [item for item in batch.work if not item.decode]
+    contexts = sum(item.done + 1 for item in decodes)
+    total = cost.base
+    total += _look_up(cost.linear, cost.linear_slope, sum(item.tokens for item in batch.work))
+    total += _look_up(cost.head, cost.head_slope, sum(item.samples for item in batch.work))
+    total += len(decodes) * cost.decode_seq + cost.decode_ctx * contexts
+    total += cost.decode_window_ctx * min(contexts, cost.window * len(decodes))
+    total += len(chunks) * cost.prefill_chunk
+    pairs = sum(item.tokens * (2 * item.done + item.tokens) for item in chunks)
+    attention = cost.prefill_attn * pairs
+    if cost.window:
+        windowed = sum(window_pairs(item.tokens, item.done, cost.window) for item in chunks)
+        attention += cost.prefill_window_attn * windowed
+    return total + (attention >> ATTENTION_FRACTION_BITS)
+
+
+def _look_up(table: Table, slope: int, index: int) -> int:
+    last = table.size - 1
+    if index <= last:
+        return int(table[index])
+    return int(table[last]) + slope * (index - last)

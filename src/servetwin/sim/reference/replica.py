@@ -1,0 +1,102 @@
+"""One engine: plans iterations, runs them one after another, hands out their tokens."""
+
+from __future__ import annotations
+
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.reference.cost import duration
+from servetwin.sim.reference.gaps import TokenGapCounter
+from servetwin.sim.reference.schedulers import PLANNERS, Queues
+from servetwin.sim.reference.state import Batch, BlockPool, Request
+from servetwin.units import NOT_YET
+
+__all__ = ["Replica"]
+
+
+class Replica:
+    """One engine of the deployment.
+
+    With async scheduling the iteration after the running one is already planned
+    (`staged`), as in vLLM: the plan is made when the running one starts, so it knows
+    neither who finishes in it nor who arrives during it.
+    """
+
+    def __init__(self, inputs: SimInputs, gaps: TokenGapCounter) -> None:
+        settings = inputs.settings
+        self.inputs = inputs
+        self.pool = BlockPool(inputs.capacity_blocks, settings.block_size)
+        self.queues = Queues(settings, self.pool)
+        self.planner = PLANNERS[settings.scheduler]
+        self.hold_until_all_done = settings.scheduler in ("static", "single")
+        self.gaps = gaps
+        self.executing = Batch()
+        self.staged = Batch()
+        self.busy_until = NOT_YET
+        self.iterations = 0
+        self.prefill_tokens = 0
+        self.decode_tokens = 0
+
+    def enqueue(self, request: Request) -> None:
+        self.queues.waiting.append(request)
+
+    def wake(self, now: int) -> list[Request]:
+        """End the iteration that ends now, start the next; return the requests that finished.
+
+        Afterwards `busy_until` is the time to wake next, or NOT_YET with nothing to do.
+        """
+        finished = self._complete(self.executing, now)
+        self.executing, self.staged = self.staged, Batch()
+        if not self.executing.work:
+            self.executing = self._plan(now)
+        while not self.executing.work and self.queues.waiting:
+            self.executing = self._plan(now)  # the first plan ended in a preemption of itself
+        if self.inputs.lag and self.executing.work:
+            self.staged = self._plan(now)
+        self.busy_until = now + self.executing.duration if self.executing.work else NOT_YET
+        return finished
+
+    def _plan(self, now: int) -> Batch:
+        batch = self.planner(self.queues)
+        batch.duration = duration(self.inputs.cost, batch)
+        for item in batch.work:
+            if item.request.first_scheduled == NOT_YET:
+                item.request.first_scheduled = now
+        self.iterations += bool(batch.work)
+        self.pool.peak = max(self.pool.peak, self.pool.used)
+        return batch
+
+    def _complete(self, batch: Batch, now: int) -> list[Request]:
+        self.prefill_tokens += batch.prefill_tokens
+        self.decode_tokens += batch.decodes
+        finished = []
+        for item in batch.work:
+            request = item.request
+            if not item.samples or item.padding:
+                continue
+            request.in_flight -= 1
+            if request.first_token == NOT_YET:
+                request.first_token = now
+            else:
+                self.gaps.add(now - request.last_token)
+            request.last_token = now
+            if request.exhausted and request.in_flight == 0:
+                request.finish = now
+                finished.append(request)
+        self._release()
+        return finished
+
+    def _release(self) -> None:
+        """Free the blocks and seats of those who are done."""
+        running = self.queues.running
+        done = [request for request in running if request.finish != NOT_YET]
+        if self.hold_until_all_done and len(done) < len(running):
+            return
+        for request in done:
+            self.pool.release(request)
+            running.remove(request)
+
+    def check_integrity(self) -> None:
+        """Assert that no block is lost and nobody waits twice."""
+        self.pool.check_integrity(self.queues.running)
+        everyone = [request.number for request in (*self.queues.waiting, *self.queues.running)]
+        assert len(everyone) == len(set(everyone))
+        assert len(self.queues.running) <= self.inputs.settings.max_num_seqs

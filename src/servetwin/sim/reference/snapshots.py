@@ -1,0 +1,54 @@
+"""The state of every replica at regular times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from servetwin.sim.inputs import SnapshotRows
+
+if TYPE_CHECKING:
+    from servetwin.sim.reference.replica import Replica
+
+__all__ = ["Snapshots"]
+
+
+class Snapshots:
+    """Row `i` holds the state after every event up to and including `(i + 1) * interval`."""
+
+    def __init__(self, interval: int, replicas: list[Replica]) -> None:
+        self.interval = interval
+        self.replicas = replicas
+        self.last_event = 0
+        self.taken: list[list[tuple[int, ...]]] = []
+        self.seen = [(0, 0)] * len(replicas)
+
+    def take_before(self, now: int) -> None:
+        """Take the snapshots due before the event that is about to happen at `now`."""
+        while self.interval and (len(self.taken) + 1) * self.interval < now:
+            self._take()
+        self.last_event = now
+
+    def finish(self) -> None:
+        """Take the last one: the first that is not before the last event."""
+        while self.interval and len(self.taken) * self.interval < self.last_event:
+            self._take()
+
+    def _take(self) -> None:
+        row: list[tuple[int, ...]] = []
+        for index, replica in enumerate(self.replicas):
+            prefill, decode = replica.prefill_tokens, replica.decode_tokens
+            before = self.seen[index]
+            self.seen[index] = (prefill, decode)
+            queues = replica.queues
+            state = (len(queues.running), len(queues.waiting), replica.pool.used)
+            row.append((*state, prefill - before[0], decode - before[1]))
+        self.taken.append(row)
+
+    def rows(self) -> SnapshotRows | None:
+        if not self.interval:
+            return None
+        shape = (len(self.taken), len(self.replicas), 5)
+        table = np.array(self.taken, np.int64).reshape(shape)
+        return SnapshotRows(*(table[:, :, column].copy() for column in range(5)))

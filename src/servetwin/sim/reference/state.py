@@ -1,0 +1,109 @@
+"""A request in the engine, the pool of KV blocks, and one planned iteration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from servetwin.units import NOT_YET
+
+__all__ = ["Batch", "BlockPool", "Request", "Work"]
+
+
+@dataclass(eq=False)
+class Request:
+    """One request. Token counts include what planned iterations will have done."""
+
+    number: int
+    input_tokens: int
+    output_tokens: int
+    arrival: int
+    computed: int = 0
+    """Tokens whose KV exists, or will once the planned iterations have run."""
+    generated: int = 0
+    """Output tokens, of which the last `in_flight` are still to be sampled."""
+    in_flight: int = 0
+    prompt_end: int = 0
+    """Tokens to compute before the next one can be sampled; set on admission."""
+    blocks: int = 0
+    slot: int = -1
+    first_scheduled: int = NOT_YET
+    first_token: int = NOT_YET
+    last_token: int = NOT_YET
+    finish: int = NOT_YET
+    preemptions: int = 0
+
+    @property
+    def known_tokens(self) -> int:
+        """Input and output so far: what must be computed before the next token."""
+        return self.input_tokens + self.generated
+
+    @property
+    def decoding(self) -> bool:
+        """Whether its prompt is computed, or will be by an iteration in flight."""
+        return self.computed >= self.prompt_end > 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether its last token is sampled, or will be by an iteration in flight."""
+        return self.generated == self.output_tokens
+
+
+@dataclass
+class BlockPool:
+    """KV blocks of one replica. Only numbers: nothing depends on which block it is."""
+
+    capacity: int
+    block_size: int
+    used: int = 0
+    peak: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.capacity - self.used
+
+    def blocks_for(self, tokens: int) -> int:
+        return -(-tokens // self.block_size)
+
+    def grow(self, request: Request, tokens: int) -> None:
+        """Give `request` the blocks that `tokens` tokens need, if it has fewer."""
+        more = max(0, self.blocks_for(tokens) - request.blocks)
+        request.blocks += more
+        self.used += more
+
+    def release(self, request: Request) -> None:
+        self.used -= request.blocks
+        request.blocks = 0
+
+    def check_integrity(self, owners: list[Request]) -> None:
+        assert 0 <= self.used <= self.capacity
+        assert self.used == sum(request.blocks for request in owners)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one iteration does for one request: `tokens` computed behind `done` others."""
+
+    request: Request
+    tokens: int
+    done: int
+    decode: bool
+    samples: bool
+    padding: bool = False
+    """Computed in step with the others, though the request has all its tokens."""
+
+
+@dataclass
+class Batch:
+    """One planned iteration."""
+
+    work: list[Work] = field(default_factory=list)
+    duration: int = 0
+
+    @property
+    def prefill_tokens(self) -> int:
+        return sum(item.tokens for item in self.work if not item.decode)
+
+    @property
+    def decodes(self) -> int:
+        """Decode tokens that somebody waits for."""
+        return sum(item.decode and not item.padding for item in self.work)

@@ -1,0 +1,189 @@
+"""From a deployment, a workload and a cost model to a RunResult."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from servetwin import __version__
+from servetwin.errors import InputError
+from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, prepare
+from servetwin.types import (
+    CostModel,
+    Deployment,
+    RequestTable,
+    RunResult,
+    Timeline,
+    TokenGaps,
+    Workload,
+)
+from servetwin.units import PS_PER_S
+from servetwin.workload import summarize
+
+__all__ = ["SimOptions", "simulate"]
+
+ENGINES = ("kernel", "reference")
+
+
+def _say_on_stderr(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """How to simulate, as opposed to what."""
+
+    seed: int = 0
+    """Of the routers that draw."""
+    snapshot_interval: int = PS_PER_S
+    """Picoseconds between rows of the timeline; 0 for no timeline."""
+    engine: str = "kernel"
+    """`kernel`, or `reference`: the same answer, hundreds of times slower."""
+    token_gaps: bool = True
+    """Count the inter-token latencies."""
+    progress: Callable[[int], None] | None = None
+    """Told the number of requests that have arrived, about twice a second."""
+    say: Callable[[str], None] = _say_on_stderr
+    """Told, once on a new machine, that the kernel is being compiled."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINES)}")
+        if self.snapshot_interval < 0:
+            raise ValueError("snapshot_interval must not be negative")
+
+
+_DEFAULTS = SimOptions()
+
+
+def simulate(
+    deployment: Deployment,
+    workload: Workload,
+    cost: CostModel,
+    options: SimOptions = _DEFAULTS,
+) -> RunResult:
+    """Simulate `workload` on `deployment`, whose engines cost what `cost` says.
+
+    Deterministic: equal arguments give equal results. Requests that could never run are
+    rejected on arrival and counted. Raises InputError where the workload names more
+    follow-ups or snapshots than the clock or the memory can hold.
+    """
+    inputs = prepare(
+        deployment,
+        workload,
+        cost,
+        seed=options.seed,
+        snapshot_interval=options.snapshot_interval,
+        token_gaps=options.token_gaps,
+    )
+    outcome = _run(inputs, options)
+    return RunResult(
+        kind="simulated",
+        config=describe(deployment),
+        provenance={
+            "servetwin": __version__,
+            "seed": options.seed,
+            "cost_model": {"level": cost.level, "source": cost.source},
+            "simulator": options.engine,
+            "iterations": outcome.iterations,
+        },
+        workload=summarize(workload),
+        requests=_requests(workload, outcome),
+        kv_capacity_blocks=inputs.capacity_blocks,
+        kv_peak_blocks=outcome.peak_blocks,
+        timeline=_timeline(outcome.snapshots, options.snapshot_interval),
+        token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
+        notes=cost.notes,
+    )
+
+
+def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
+    _check_horizon(inputs)
+    if options.engine == "reference":
+        from servetwin.sim import reference
+
+        return reference.run(inputs)
+    from servetwin.sim.kernel import compile as compiling
+
+    if not compiling.is_compiled():
+        options.say("compiling the simulator for this machine, once (about 15 s) …")
+    from servetwin.sim import kernel
+
+    return kernel.run(inputs, options.progress)
+
+
+def _check_horizon(inputs: SimInputs) -> None:
+    """Refuse a run whose follow-ups alone could pass the end of the clock."""
+    think_time = inputs.workload.think_time
+    if think_time is None:
+        return
+    total = float(np.sum(think_time, dtype=np.float64))
+    if total > 4e18 and _longest_chain(inputs.workload) > 4e18:
+        raise InputError(
+            f"{inputs.workload.source}: think times along one chain of follow-ups add up to "
+            "more than the 46 days a simulation may last"
+        )
+
+
+def _longest_chain(workload: Workload) -> float:
+    assert workload.parent is not None
+    assert workload.think_time is not None
+    ends = np.zeros(len(workload))
+    for number, parent in enumerate(workload.parent):
+        if parent >= 0:
+            ends[number] = ends[parent] + float(workload.think_time[number])
+    return float(ends.max())
+
+
+def describe(deployment: Deployment) -> dict[str, Any]:
+    """List every setting of a deployment, by the names of the command line."""
+    settings = deployment.settings
+    layout = deployment.parallelism
+    return {
+        "model": deployment.model.name,
+        "gpu": deployment.accelerator.name,
+        "link": deployment.link.name,
+        "tp": layout.tp,
+        "pp": layout.pp,
+        "ep": layout.ep,
+        "dp": layout.dp,
+        "replicas": deployment.replicas,
+        "router": deployment.router,
+        **{name: getattr(settings, name) for name in settings.__dataclass_fields__},
+    }
+
+
+def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
+    return RequestTable(
+        arrival=outcome.arrival,
+        first_scheduled=outcome.first_scheduled,
+        first_token=outcome.first_token,
+        finish=outcome.finish,
+        input_tokens=workload.input_tokens,
+        output_tokens=workload.output_tokens,
+        preemptions=outcome.preemptions,
+        replica=outcome.replica,
+        status=outcome.status,
+        session_id=workload.session_id,
+    )
+
+
+def _timeline(rows: SnapshotRows | None, interval: int) -> Timeline | None:
+    """Lay the snapshots out as one row an interval and replica."""
+    if rows is None:
+        return None
+    count, replicas = rows.running.shape
+    return Timeline(
+        t=np.repeat(np.arange(1, count + 1, dtype=np.int64) * interval, replicas),
+        replica=np.tile(np.arange(replicas, dtype=np.int32), count),
+        running=rows.running.ravel().astype(np.int32),
+        waiting=rows.waiting.ravel().astype(np.int32),
+        kv_blocks=rows.kv_blocks.ravel(),
+        prefill_tokens=rows.prefill_tokens.ravel(),
+        decode_tokens=rows.decode_tokens.ravel(),
+        interval=interval,
+    )
