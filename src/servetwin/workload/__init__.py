@@ -1,7 +1,10 @@
 """Traces in many formats -> Workload, and back; generators and arrival processes."""
 
 from servetwin.workload.detect import detect_format
+from servetwin.workload.generate import GeneratorSpec, Sessions, generate
 from servetwin.workload.mapping import parse_mapping
+from servetwin.workload.notation import parse_arrivals, parse_lengths
+from servetwin.workload.presets import PRESETS, preset
 from servetwin.workload.reading import FORMATS, read
 from servetwin.workload.summary import summarize
 from servetwin.workload.transform import at_rate, take, with_arrivals
@@ -9,10 +12,17 @@ from servetwin.workload.writing import WRITABLE, write
 
 __all__ = [
     "FORMATS",
+    "PRESETS",
     "WRITABLE",
+    "GeneratorSpec",
+    "Sessions",
     "at_rate",
     "detect_format",
+    "generate",
+    "parse_arrivals",
+    "parse_lengths",
     "parse_mapping",
+    "preset",
     "read",
     "summarize",
     "take",
