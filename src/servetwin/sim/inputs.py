@@ -74,6 +74,8 @@ class Outcome:
     snapshots: SnapshotRows | None
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
+    split_chunks: int = 0
+    """Prefill chunks that left their prompt unfinished."""
     events: int = 0
     """Steps the simulator itself took; with jumps, fewer than iterations."""
 

@@ -37,7 +37,7 @@ def growth(settings: Record, phases: Shorts, batch: Int, plan: Int, steps: Int) 
 
 @inlined
 def steps_that_fit(
-    settings: Record, phases: Shorts, batch: Int, plan: Int, steps: Int, free: int
+    settings: Record, phases: Shorts, batch: Int, plan: Int, steps: Int, free: Int
 ) -> Int:
     """The most plans, up to `steps` from `plan` on, that `free` blocks are enough for."""
     size = settings.block_size

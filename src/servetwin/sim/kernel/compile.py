@@ -54,7 +54,7 @@ def is_compiled() -> bool:
     return any(cache_folder().rglob("*.nbc"))
 
 
-numba.config.CACHE_DIR = str(cache_folder())
+numba.config.CACHE_DIR = str(cache_folder())  # type: ignore[attr-defined]  # set at run time
 
 F = TypeVar("F", bound=Callable[..., Any])
 

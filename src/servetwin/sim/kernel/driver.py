@@ -41,6 +41,7 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         gaps=state.gaps,
         snapshots=_snapshots(state, inputs),
         iterations=int(state.replica["iterations"].sum()),
+        split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),
     )
 

@@ -48,6 +48,8 @@ def _compute(state: State, settings: Record, rep: Record, number: Int, tokens: I
     seat.computed = done + tokens
     if seat.computed == seat.target:
         rep.samples += 1
+    else:
+        rep.split_chunks += 1
     rep.prefill_tokens += tokens
     rep.pairs += tokens * (2 * done + tokens)
     if settings.window > 0:

@@ -43,12 +43,10 @@ SCHEDULER_CODES = {
     "slots": SLOTS,
 }
 
-_INT64, _INT32 = np.int64, np.int32
-
 
 def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
-    fields = [(name, _INT64) for name in wide.split()]
-    fields += [(name, _INT32) for name in narrow.split()]
+    fields = [(name, "i8") for name in wide.split()]
+    fields += [(name, "i4") for name in narrow.split()]
     return np.dtype(fields, align=True)
 
 
@@ -71,7 +69,7 @@ REPLICA = _record(
     # `jump` - 1 plans after it decode the same `batch` sequences, whose contexts sum to
     # `contexts` in the first. The next boundary lies `first` after `now`, the one after
     # that `second` later, and each further one `growth` later than the one before.
-    "now step batch live contexts free jump first second growth cost iterations "
+    "now step batch live contexts free jump first second growth cost iterations split_chunks "
     # Tokens of that plan, and of the one before it, which runs until the next boundary.
     "prefill_tokens pairs window_pairs chunks samples "
     "staged_cost staged_prefill staged_decode "
@@ -92,11 +90,11 @@ SEAT = _record(
 
 SNAPSHOT = np.dtype(
     [
-        ("running", _INT32),
-        ("waiting", _INT32),
-        ("kv_blocks", _INT64),
-        ("prefill_tokens", _INT64),
-        ("decode_tokens", _INT64),
+        ("running", "i4"),
+        ("waiting", "i4"),
+        ("kv_blocks", "i8"),
+        ("prefill_tokens", "i8"),
+        ("decode_tokens", "i8"),
     ]
 )
 

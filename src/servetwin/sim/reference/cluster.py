@@ -116,5 +116,6 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
         gaps=cluster.gaps.counts,
         snapshots=cluster.snapshots.rows(),
         iterations=sum(replica.iterations for replica in cluster.replicas),
+        split_chunks=sum(replica.split_chunks for replica in cluster.replicas),
         events=cluster.handled,
     )

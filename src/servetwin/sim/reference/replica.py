@@ -32,6 +32,7 @@ class Replica:
         self.staged = Batch()
         self.busy_until = NOT_YET
         self.iterations = 0
+        self.split_chunks = 0
         self.prefill_tokens = 0
         self.decode_tokens = 0
 
@@ -61,6 +62,7 @@ class Replica:
             if item.request.first_scheduled == NOT_YET:
                 item.request.first_scheduled = now
         self.iterations += bool(batch.work)
+        self.split_chunks += sum(not item.samples for item in batch.work)
         self.pool.peak = max(self.pool.peak, self.pool.used)
         return batch
 

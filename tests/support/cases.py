@@ -1,0 +1,119 @@
+"""Random simulator inputs, small enough for the reference and nasty enough for the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from servetwin.sim.inputs import SimInputs
+from servetwin.types import EngineSettings, IterationCost, Workload
+from servetwin.units import NOT_YET
+
+LONGEST_OUTPUT = 40_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is fixed; everything else is drawn."""
+
+    scheduler: str
+    router: str
+
+
+def iteration_costs() -> st.SearchStrategy[IterationCost]:
+    """Small round numbers, so that boundaries and arrivals often coincide."""
+
+    @st.composite
+    def build(draw: st.DrawFn) -> IterationCost:
+        size = draw(st.integers(2, 40))
+        steps = draw(st.lists(st.integers(0, 5), min_size=size - 1, max_size=size - 1))
+        linear = np.concatenate([[0], 1 + np.cumsum(steps)]).astype(np.int64)
+        heads = draw(st.lists(st.integers(0, 3), min_size=1, max_size=8))
+        window = draw(st.sampled_from([0, 0, 5, 40]))
+        return IterationCost(
+            base=draw(st.integers(0, 20)),
+            linear=linear * draw(st.sampled_from([1, 1000])),
+            linear_slope=draw(st.integers(0, 7)),
+            head=np.concatenate([[0], np.cumsum(heads)]).astype(np.int64),
+            head_slope=draw(st.integers(0, 3)),
+            decode_seq=draw(st.integers(0, 3)),
+            decode_ctx=draw(st.sampled_from([0, 1, 3])),
+            prefill_chunk=draw(st.integers(0, 3)),
+            prefill_attn=draw(st.sampled_from([0, 100, 3000])),
+            window=window,
+            decode_window_ctx=draw(st.integers(0, 2)) if window else 0,
+            prefill_window_attn=draw(st.sampled_from([0, 900])) if window else 0,
+        )
+
+    return build()
+
+
+@st.composite
+def workloads(draw: st.DrawFn, *, long_outputs: bool, crowded: bool) -> Workload:
+    n = draw(st.integers(12 if crowded else 1, 24))
+    seed = draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    most_input = draw(st.sampled_from([1, 17, 60, 200]))
+    most_output = draw(st.sampled_from([40, 120] if crowded else [1, 5, 40, 120]))
+    inputs = rng.integers(1, most_input + 1, n)
+    outputs = rng.integers(1, most_output + 1, n)
+    if long_outputs:
+        outputs[rng.integers(0, n)] = rng.integers(LONGEST_OUTPUT // 2, LONGEST_OUTPUT + 1)
+    spread = draw(st.sampled_from([0, 10, 300] if crowded else [0, 10, 300, 20_000]))
+    arrival = np.sort(rng.integers(0, spread + 1, n) * draw(st.sampled_from([1, 10])))
+    parent = np.full(n, -1, np.int32)
+    think = np.zeros(n, np.int64)
+    if draw(st.booleans()):
+        for number in range(1, n):
+            if rng.random() < 0.6:
+                parent[number] = rng.integers(0, number)
+                think[number] = rng.choice([0, 1, 50, 1000])
+        arrival = np.where(parent >= 0, NOT_YET, arrival)
+    return Workload(
+        arrival=arrival.astype(np.int64),
+        input_tokens=inputs.astype(np.int32),
+        output_tokens=outputs.astype(np.int32),
+        parent=parent,
+        think_time=think,
+    )
+
+
+@st.composite
+def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> SimInputs:
+    crowded = shape.scheduler in ("vllm", "sarathi") and draw(st.integers(0, 3)) < 3
+    workload = draw(workloads(long_outputs=long_outputs, crowded=crowded))
+    seats = draw(st.integers(4 if crowded else 1, 10))
+    least = seats if shape.scheduler == "vllm" else 1
+    block_size = draw(st.sampled_from([1, 3, 8, 16]))
+    settings = EngineSettings(
+        scheduler=shape.scheduler,
+        max_num_batched_tokens=draw(st.integers(least, least + 40)),
+        max_num_seqs=seats,
+        max_model_len=1_000_000,
+        block_size=block_size,
+        async_scheduling=draw(st.booleans()),
+    )
+    total = workload.input_tokens.astype(np.int64) + workload.output_tokens - 1
+    needs = -(-total // block_size)
+    if shape.scheduler == "slots":
+        capacity = int(needs.max()) * seats
+        limit = int(needs.max()) * block_size
+    else:
+        # Room for the largest request, sometimes less, and not for many at once.
+        least = max(1, int(needs.max()) - draw(st.sampled_from([0, 0, 0, 1])))
+        capacity = least + draw(st.integers(0, 2 * int(np.median(needs)) + 1))
+        limit = 1_000_000
+    return SimInputs(
+        workload=workload,
+        settings=settings,
+        cost=draw(iteration_costs()),
+        capacity_blocks=capacity,
+        max_total_tokens=limit,
+        replicas=draw(st.integers(1, 2 if crowded else 4)),
+        router=shape.router,
+        seed=draw(st.integers(0, 2**63)),
+        snapshot_interval=draw(st.sampled_from([0, 7, 100, 5000])) if not long_outputs else 10**6,
+        token_gaps=draw(st.sampled_from([True, True, False])),
+    )
