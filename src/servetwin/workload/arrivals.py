@@ -46,8 +46,8 @@ class GammaGaps:
     cv: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.cv <= 100.0:
-            raise InputError(f"arrival cv {self.cv}: must lie between 0 and 100")
+        if not (self.cv == 0.0 or 1e-6 <= self.cv <= 100.0):
+            raise InputError(f"arrival cv {self.cv}: must be 0, or lie between 1e-6 and 100")
 
     def draw(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         if self.cv == 0.0:

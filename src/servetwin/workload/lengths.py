@@ -155,7 +155,8 @@ class Lognormal:
     def at(self, u: Uniforms) -> Tokens:
         from scipy.special import ndtri
 
-        lengths = ndtri(u)
+        # A u of 0 would be minus infinity, which a sigma of 0 makes NaN.
+        lengths = ndtri(np.maximum(u, 2.0**-54))
         lengths *= self.sigma
         lengths += math.log(self.median)
         # Clipped before exp, which would overflow for a wide sigma.

@@ -84,8 +84,10 @@ def parse_arrivals(text: str, rps: float | None = None) -> Arrivals:
     Raises InputError, also where the process needs a rate and none is given, or has none and
     one is given.
     """
-    word, colon, file = text.strip().partition(":")
-    if word.strip().casefold() == "trace" and colon:
+    word, _, file = text.strip().partition(":")
+    if word.strip().casefold() == "trace":
+        if not file.strip():
+            raise InputError(f"{text!r} lacks its file: write {ARRIVAL_WORDS['trace']}")
         # A path may contain anything, so it is not split into settings.
         trace = read(file.strip())
         return Replay(trace if rps is None else at_rate(trace, rps))

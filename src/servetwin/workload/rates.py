@@ -111,8 +111,8 @@ class Drift:
     MAX_LEVELS: ClassVar[int] = 10_000_000
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.sd <= 10.0:
-            raise InputError(f"drift sd {self.sd}: must lie between 0 and 10")
+        if not (self.sd == 0.0 or 1e-6 <= self.sd <= 10.0):
+            raise InputError(f"drift sd {self.sd}: must be 0, or lie between 1e-6 and 10")
         _check_duration("drift hold", self.hold)
 
     def warp(self, end: float, rng: np.random.Generator) -> Warp | None:
