@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
+from servetwin.results.gaps import bin_of
 from servetwin.sim.inputs import empty_gaps
-from servetwin.types.result import TokenGaps
 
-__all__ = ["TokenGapCounter", "bin_of"]
-
-
-def bin_of(gap: int) -> int:
-    """Bin of a gap in picoseconds, by the rule in `TokenGaps`."""
-    if gap < 1:
-        return 0
-    mantissa, exponent = math.frexp(float(gap))  # gap = mantissa * 2**exponent, in [0.5, 1)
-    bins = TokenGaps.BINS_PER_DOUBLING
-    return (exponent - 1) * bins + int((2 * mantissa - 1) * bins)
+__all__ = ["TokenGapCounter"]
 
 
 class TokenGapCounter:
