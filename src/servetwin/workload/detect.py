@@ -9,7 +9,7 @@ from pathlib import Path
 
 from servetwin.errors import InputError
 from servetwin.workload.formats import azure, kavier, mooncake, native, vidur
-from servetwin.workload.parsing.csv_table import csv_header
+from servetwin.workload.parsing.csv_table import csv_header, missing_column
 from servetwin.workload.parsing.json_text import parse_json
 from servetwin.workload.parsing.parquet_table import is_parquet, parquet_schema
 from servetwin.workload.parsing.text import check_file, shown, text_lines
@@ -33,7 +33,7 @@ def detect_format(path: str | Path) -> str:
         return "dejavu"
     if first.startswith("{"):
         return _of_json(file, first)
-    return _of_columns(f"{file}:1", csv_header(file), "columns")
+    return _of_columns(f"{file}:1", csv_header(file))
 
 
 def _of_parquet(file: Path) -> str:
@@ -64,16 +64,23 @@ def _of_json(file: Path, first: str) -> str:
         return "token-ids"
     if set(mooncake.KEYS) <= record.keys():
         return "mooncake"
+    if "timestamp" in record and {"input_length", "output_length"} & record.keys():
+        missing = next(key for key in mooncake.KEYS if key not in record)
+        raise missing_column(f"{file}:1", "key", missing, list(record))
     known = (*mooncake.KEYS, "input_toks", "output_toks", "sub_requests", "requests")
     raise _unknown(f"{file}:1", list(record), "keys", known)
 
 
-def _of_columns(where: str, names: list[str], noun: str) -> str:
+def _of_columns(where: str, names: list[str]) -> str:
     for name, columns in _TABLES.items():
         if set(columns) <= set(names):
             return name
+    for columns in _TABLES.values():
+        if set(columns) & set(names):
+            missing = next(column for column in columns if column not in names)
+            raise missing_column(where, "column", missing, names)
     known = tuple(column for columns in _TABLES.values() for column in columns)
-    raise _unknown(where, names, noun, known)
+    raise _unknown(where, names, "columns", known)
 
 
 def _unknown(where: str, names: list[str], noun: str, known: tuple[str, ...]) -> InputError:

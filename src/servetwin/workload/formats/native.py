@@ -79,7 +79,8 @@ def _hashes(path: Path, table: Any, about: dict[str, Any]) -> BlockHashes:
 
     column = table.column("block_hashes").combine_chunks()
     size, scope = about.get("block_tokens"), about.get("scope")
-    listed = pa.types.is_list(column.type) and pa.types.is_integer(column.type.value_type)
+    lists = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    listed = lists and pa.types.is_integer(column.type.value_type)
     if not listed or column.null_count or type(size) is not int or not isinstance(scope, str):
         raise InputError(f"{path}: column 'block_hashes': lists of ids, and their block size")
     flat = pa.table({"block_hashes": column.flatten()})
@@ -107,9 +108,8 @@ def write(workload: Workload, path: Path) -> None:
             columns[name] = column
     about = {"version": _VERSION, "name": workload.name, "source": workload.source}
     if (hashes := workload.block_hashes) is not None:
-        # Large offsets in memory are stored as a plain list, which other readers know.
-        offsets = pa.array(hashes.offsets.astype(np.int32))
-        columns["block_hashes"] = pa.ListArray.from_arrays(offsets, pa.array(hashes.ids))
+        lists = pa.LargeListArray.from_arrays(hashes.offsets, pa.array(hashes.ids))
+        columns["block_hashes"] = lists
         about |= {"block_tokens": hashes.block_tokens, "scope": hashes.scope}
     table = pa.table(columns).replace_schema_metadata({MARK: json.dumps(about)})
     save_table(path, table)

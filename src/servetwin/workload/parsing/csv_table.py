@@ -51,12 +51,14 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     empty = True
     try:
         for row in reader:
-            if row:
+            if len(row) > 1 or (row and row[0].strip()):
                 empty = False
                 yield reader.line_num, row
     except csv.Error as error:
-        line = reader.line_num
-        raise InputError(f"{path}:{line}: not valid CSV: {error}; was the file cut?") from None
+        # Of the csv module's messages this one is about the caller, not the file.
+        lone = str(error).startswith("new-line character")
+        problem = "a carriage return within a line" if lone else f"{error}; was the file cut?"
+        raise InputError(f"{path}:{reader.line_num}: not valid CSV: {problem}") from None
     if empty:
         raise InputError(f"{path}: the file is empty")
 

@@ -29,14 +29,15 @@ def parse_json(text: str, where: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        if error.pos >= len(text.rstrip()):
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             raise InputError(f"{where}: the JSON ends too early; was the file cut?") from None
         spot = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
         raise InputError(f"{where}: not valid JSON at {spot}: {error.msg}") from None
     except RecursionError:
         raise InputError(f"{where}: the JSON is nested too deeply") from None
     except (ValueError, ArithmeticError) as error:
-        detail = str(error) if isinstance(error, ValueError) else "a number is out of range"
+        constant = isinstance(error, ValueError) and "digits" not in str(error)
+        detail = str(error) if constant else "a number is out of range"
         raise InputError(f"{where}: not valid JSON: {detail}") from None
 
 

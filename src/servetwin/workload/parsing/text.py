@@ -20,6 +20,9 @@ _BOM = b"\xef\xbb\xbf"
 
 def shown(value: object) -> str:
     """Quote a value of the file for a message: one line, at most 40 characters of it."""
+    words = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
     text = value if isinstance(value, str) else str(value)
     if len(text) > 40:
         text = text[:40] + "…"
