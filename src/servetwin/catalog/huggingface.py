@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from servetwin.catalog.config import Config
 from servetwin.catalog.families import classic, dense, hybrid, latent, mixture
+from servetwin.catalog.families.shared import wide_parts
 from servetwin.errors import InputError
 from servetwin.types import Model
 
@@ -68,7 +70,7 @@ def model_from_config(config: Mapping[str, object], name: str) -> Model:
     text = _text_config(whole)
     build = _family(whole, text)
     try:
-        return build(text)
+        return replace(build(text), wide_parts=wide_parts(text))
     except ValueError as error:
         message = str(error).removeprefix(f"{text.where}: ")
         raise text.error(message) from None

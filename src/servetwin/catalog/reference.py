@@ -28,7 +28,8 @@ matter, the publisher may be left out, and so may an ending such as `-Instruct`,
 Parameters are counted from the shapes, without vision towers and multi-token prediction;
 *active* is what one token passes through, vocabulary tables included. Attention gives
 query heads, key-value heads and head size, and the kinds of the layers where they are not
-all full. The weight type is that of most weights: experts where they differ from the rest.
+all full. The weight type is that of most weights, followed by the parts left in 16 bits;
+embedding, head, norms and routers always are.
 """
 
 _KINDS = {
@@ -66,7 +67,7 @@ def _family_table(family: str, entries: list[ModelEntry]) -> str:
             str(model.layers),
             _attention(model),
             f"{model.max_model_len:,}",
-            model.dtype,
+            _weights(model),
             entry.source,
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -79,6 +80,13 @@ def _short_count(count: int) -> str:
             value = count / size
             return f"{value:.{max(0, 2 - int(math.log10(value)))}f} {unit}"
     return f"{count:,}"
+
+
+def _weights(model: Model) -> str:
+    if not model.wide_parts:
+        return model.dtype
+    parts = ", ".join(part.replace("_", " ") for part in model.wide_parts)
+    return f"{model.dtype}; 16 bits: {parts}"
 
 
 def _attention(model: Model) -> str:

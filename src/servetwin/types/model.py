@@ -88,6 +88,11 @@ class Model:
     """Parameters that the shapes above do not produce (vision towers excluded)."""
     dtype: str = "bf16"
     """Type in which the weights are published."""
+    wide_parts: tuple[str, ...] = ()
+    """Parts kept in 16 bits beside a narrower `dtype`: attention, dense_mlp, shared_experts.
+
+    Embedding, head, norms and routers always are.
+    """
     published_parameters: float = 0.0
     """Parameter count the publisher states, 0 if none; used by tests only."""
     source: str = ""

@@ -154,6 +154,27 @@ def test_weight_types(word: str | None, dtype: str) -> None:
     assert model_from_config(with_changes(LLAMA, torch_dtype=word), "mine").dtype == dtype
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("moonshotai/Kimi-K2.5", ("attention", "dense_mlp", "shared_experts")),
+        ("nvidia/DeepSeek-R1-NVFP4", ("attention",)),
+        ("openai/gpt-oss-120b", ("attention",)),
+        ("deepseek-ai/DeepSeek-V3", ()),
+        ("meta-llama/Llama-3.1-8B", ()),
+    ],
+)
+def test_parts_left_in_16_bits(name: str, parts: tuple[str, ...]) -> None:
+    assert find_model(name).wide_parts == parts
+
+
+def test_router_is_no_dense_mlp() -> None:
+    ignored = ["model.layers.11.mlp.gate", "model.layers.3.mlp.experts.0.up_proj", 7]
+    quantization = {"quant_method": "fp8", "modules_to_not_convert": ignored}
+    config = with_changes(CONFIGS["deepseek-ai/DeepSeek-V3"], quantization_config=quantization)
+    assert model_from_config(config, "mine").wide_parts == ()
+
+
 def test_window_of_qwen_counts_only_where_it_is_used() -> None:
     qwen = CONFIGS["Qwen/Qwen2-7B"]
     used = with_changes(qwen, use_sliding_window=True, sliding_window=4096, max_window_layers=20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from servetwin.catalog.config import Config
@@ -14,6 +15,7 @@ __all__ = [
     "decoder",
     "layer_count",
     "weight_dtype",
+    "wide_parts",
 ]
 
 MAX_LAYERS = 4096
@@ -122,6 +124,30 @@ def weight_dtype(config: Config) -> str:
     if word not in _PLAIN_TYPES:
         raise config.error(f"dtype '{word:.40}' is not one of float32, float16, bfloat16")
     return _PLAIN_TYPES[word]
+
+
+_IGNORE_LISTS = ("ignore", "exclude_modules", "modules_to_not_convert")
+
+_PARTS = {
+    "attention": re.compile(r"attn"),
+    "dense_mlp": re.compile(r"^(?!.*expert).*mlp.*(_proj|\*)"),
+    "shared_experts": re.compile(r"shared_expert"),
+}
+
+
+def wide_parts(config: Config) -> tuple[str, ...]:
+    """Name the parts that a quantised model leaves in 16 bits.
+
+    They are told from the patterns of module names that the quantisation ignores; a part
+    counts as left out where any of its modules is.
+    """
+    quantization = config.section("quantization_config")
+    if quantization is None:
+        return ()
+    patterns = [str(pattern) for pattern in quantization.items(*_IGNORE_LISTS) or []]
+    return tuple(
+        part for part, mark in _PARTS.items() if any(mark.search(pattern) for pattern in patterns)
+    )
 
 
 def _quantized_dtype(config: Config) -> str:
