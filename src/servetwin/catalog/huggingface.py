@@ -119,12 +119,15 @@ def model_from_file(path: Path, name: str) -> Model:
 
     Raises InputError where there is none, it is no JSON object, or it is far too large.
     """
-    file = path / "config.json" if path.is_dir() else path
+    file = path
     try:
+        if path.is_dir():
+            file = path / "config.json"
         with file.open("rb") as stream:
             data = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        raise InputError(f"cannot read {str(file)[:200]!r}: {reason}") from None
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"{file} is larger than any config.json ({MAX_FILE_BYTES >> 20} MiB)")
     return model_from_config(_parse(data, file), name)

@@ -1,4 +1,9 @@
-"""The catalog of models: which there are, and finding one by any of its names."""
+"""The catalog of models: which there are, and finding one by any of its names.
+
+A model is a table in `data/models/FAMILY.toml`: `name`, `aliases`, `source`,
+`published_parameters`, and under `config` the keys of its config.json that matter. A table
+with `like` takes the config of the model named there and changes only its own keys.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +62,18 @@ def find_model(name_or_path: str) -> Model:
     entry = _entry_of(name_or_path)
     if entry is not None:
         return _build(entry.name)
-    path = Path(name_or_path)
-    if name_or_path.endswith(".json") or path.exists():
-        return model_from_file(path, name_or_path)
+    if name_or_path.endswith(".json") or _exists(name_or_path):
+        return model_from_file(Path(name_or_path), name_or_path)
     known = [name for entry in model_entries() for name in entry.names]
     more = "`servetwin catalog models`"
     return look_up(name_or_path, _index(), what="model", known=known, more=more).build()
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # longer than a path may be, or not a path at all
+        return False
 
 
 def _entry_of(name: str) -> ModelEntry | None:

@@ -49,4 +49,4 @@ def look_up(
     if entry is not None:
         return entry
     hint = nearest(name, known) or f"{more} lists the known ones"
-    raise InputError(f"unknown {what} {name!r}: {hint}")
+    raise InputError(f"unknown {what} {name[:80]!r}: {hint}")

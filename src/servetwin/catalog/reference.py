@@ -30,6 +30,11 @@ Parameters are counted from the shapes, without vision towers and multi-token pr
 query heads, key-value heads and head size, and the kinds of the layers where they are not
 all full. The weight type is that of most weights, followed by the parts left in 16 bits;
 embedding, head, norms and routers always are.
+
+A source that says *config.json of …* names the published file. Not every such file was
+opened: the shapes are held to it through the published number of parameters, which most
+models meet to the last one (`tests/unit/catalog/test_parameters.py`). *Unsourced* marks
+what nothing but likeness to another model supports.
 """
 
 _KINDS = {

@@ -98,6 +98,17 @@ def test_unknown_names_are_one_line(
     assert "\n" not in str(error.value)
 
 
+@given(st.text(max_size=40) | st.sampled_from(["x" * 5000, "\0", "\0.json", "x" * 5000 + ".json"]))
+def test_any_text_is_a_model_or_one_line(name: str) -> None:
+    message = ""
+    try:
+        find_model(name)
+    except InputError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 500
+
+
 def test_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(InputError, match=r"unknown model 'Llama-3.1-9B': .*Llama-3.1-8B"):
         find_model("Llama-3.1-9B")
