@@ -83,7 +83,7 @@ class Workload:
         _check_range("output_tokens", self.output_tokens, 1, MAX_TOKENS)
         self._check_times(n)
         if self.block_hashes is not None and self.block_hashes.offsets.size != n + 1:
-            raise ValueError("block_hashes.offsets must have one entry more than there are requests")
+            raise ValueError("block_hashes.offsets must have one entry more than the requests")
 
     def _check_times(self, n: int) -> None:
         parent = self.parent
