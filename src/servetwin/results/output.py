@@ -1,0 +1,91 @@
+"""A folder of outputs that appear together or not at all."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from servetwin.errors import InputError
+
+__all__ = ["replace_file", "write_together", "writing_to"]
+
+PARTIAL = ".servetwin-partial"
+"""Folder, inside the output folder, where files lie until all are complete."""
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would exceed the largest size allowed here (see ulimit -f)",
+    errno.EACCES: "writing there is not permitted",
+    errno.EPERM: "writing there is not permitted",
+    errno.EROFS: "it lies on a read-only file system",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "it is a file, not a folder",
+    errno.EISDIR: "it is a folder, not a file",
+}
+
+Writer = Callable[[Path], object]
+
+
+@contextmanager
+def writing_to(target: Path) -> Iterator[None]:
+    """Turn an OSError within the block into an InputError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
+        message = f"cannot write to '{target}': {reason}; choose another place or make room"
+        raise InputError(message) from error
+
+
+def replace_file(target: Path, write: Writer) -> None:
+    """Call `write` with a temporary path beside `target`, then rename it to `target`.
+
+    The temporary name keeps the suffix. On any failure it is removed and `target` is left
+    as it was; an OSError becomes an InputError.
+    """
+    partial = target.with_name(f"{PARTIAL}-{target.name}")
+    with writing_to(target):
+        try:
+            write(partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_together(folder: Path, writers: Mapping[str, Writer], stale: tuple[str, ...]) -> None:
+    """Write the files `writers` names into `folder`, then rename them all into place.
+
+    The last of `writers` marks the run as complete: its former version is removed before
+    any other file is replaced, and it is put in place last. Files named in `stale`, left
+    by an earlier run, are removed. On any failure, Ctrl-C included, whatever was written
+    is removed again, folders made for it too; an OSError becomes an InputError.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    partial = folder / PARTIAL
+    with writing_to(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            for name, write in writers.items():
+                write(partial / name)
+            for name in (list(writers)[-1], *stale):
+                (folder / name).unlink(missing_ok=True)
+            for name in writers:
+                (partial / name).replace(folder / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove those of `folders`, innermost first, that are empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

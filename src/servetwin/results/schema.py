@@ -1,0 +1,122 @@
+"""The schema of `summary.json`, version 1, as types that check it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError
+
+from servetwin.errors import InputError
+from servetwin.results.summary import SCHEMA
+
+__all__ = ["Metrics", "Summary", "check", "json_schema"]
+
+Figure = float | None
+
+
+class Strict(BaseModel):
+    """No conversions, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stats(Strict):
+    """Mean, percentiles and maximum of a latency; null where there were no values."""
+
+    mean: Figure
+    p50: Figure
+    p90: Figure
+    p95: Figure
+    p99: Figure
+    max: Figure
+
+
+class KvCache(Strict):
+    """Blocks of one replica's KV cache; null where unknown."""
+
+    capacity_blocks: NonNegativeInt | None
+    peak_blocks: NonNegativeInt | None
+    prefix_hit_rate: Figure
+
+
+class SloResult(Strict):
+    """Limits in milliseconds, and the shares of requests that met them."""
+
+    targets: dict[str, float]
+    share: float
+    attained: dict[str, float]
+    met: bool
+
+
+class Energy(Strict):
+    total_j: Figure
+    j_per_output_token: Figure
+
+
+class Cost(Strict):
+    usd: Figure
+    usd_per_million_output_tokens: Figure
+
+
+class Metrics(Strict):
+    """Definitions: docs/reference/results.md."""
+
+    ttft_ms: Stats
+    tpot_ms: Stats
+    itl_ms: Stats
+    queue_ms: Stats
+    e2e_latency_s: Stats
+    scheduler_overhead_ms: Stats | None
+    throughput_token_s: Figure
+    request_throughput_req_s: Figure
+    goodput_req_s: Figure
+    slo: SloResult | None
+    makespan_s: Figure
+    requests: NonNegativeInt
+    completed: NonNegativeInt
+    failed: NonNegativeInt
+    rejected: NonNegativeInt
+    unfinished: NonNegativeInt
+    output_tokens: NonNegativeInt
+    preemptions: NonNegativeInt
+    kv_cache: KvCache
+    energy: Energy | None
+    carbon_g: Figure
+    cost: Cost | None
+
+
+class Summary(Strict):
+    """The whole file."""
+
+    schema_: Literal["servetwin.run/1"] = Field(alias="schema")
+    kind: Literal["simulated", "measured"]
+    experiment_id: str
+    created_at: str
+    provenance: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+    workload: dict[str, JsonValue]
+    metrics: Metrics
+    notes: list[str]
+
+
+def check(content: Any, source: str) -> dict[str, Any]:
+    """Return `content` unchanged if it is a valid summary; `source` names it in errors.
+
+    Raises InputError with the first thing that is wrong and where.
+    """
+    version = content.get("schema") if isinstance(content, dict) else None
+    if version != SCHEMA:
+        raise InputError(f"'{source}' is not a summary of schema {SCHEMA}: schema is {version!r}")
+    try:
+        Summary.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"'{source}', key {where}: {first['msg']}") from None
+    assert isinstance(content, dict)
+    return content
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `summary.json`, for other programs."""
+    return Summary.model_json_schema()
