@@ -44,7 +44,8 @@ def write(workload: Workload, path: str | Path, format: str, *, drop: bool = Fal
         chosen.write(workload, temporary)
         temporary.replace(file)
     except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror or error})") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InputError(f"{file}: cannot be written ({reason})") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -82,13 +82,14 @@ def whole_text(path: Path) -> str:
 
 
 def _decoded(path: Path, number: int | None, raw: bytes) -> str:
-    where = f"{path}:{number}" if number else f"{path}"
+    """Return the text of a line, or of the whole file where `number` is None."""
     if number and len(raw) > MAX_LINE_BYTES:
-        raise InputError(f"{where}: the line is longer than {MAX_LINE_BYTES >> 20} MiB")
-    if b"\x00" in raw:
-        raise InputError(f"{where}: binary data; a trace is UTF-8 text or Parquet")
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = error.start + 1
-        raise InputError(f"{where}: byte {byte} is not UTF-8; save the trace as UTF-8") from None
+        problem = f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
+    elif b"\x00" in raw:
+        problem = "binary data; a trace is UTF-8 text or Parquet"
+    else:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            problem = f"byte {error.start + 1} is not UTF-8; save the trace as UTF-8"
+    raise InputError(f"{path}:{number}: {problem}" if number else f"{path}: {problem}")

@@ -40,12 +40,24 @@ def duration_ps(value: object, unit: int, textual: bool = False) -> int:
 
     Raises ValueError where `value` is no number or absurdly large.
     """
+    if isinstance(value, str) and textual and (plain := _plain_ps(value, unit)) is not None:
+        return plain
     number = exact_number(value, textual)
     if number and number.adjusted() > _MAX_DIGITS - len(str(unit)):
         raise ValueError(f"{shown(value)} is absurd as a time")
     if number and number.adjusted() < -50:
         return 0
     return int((number * unit).to_integral_value())
+
+
+def _plain_ps(text: str, unit: int) -> int | None:
+    """Convert text such as `12.5` by its digits alone, several times faster; None if not plain."""
+    whole, dot, fraction = text.partition(".")
+    digits = len(str(unit)) - 1
+    plain = whole.isdecimal() and (fraction.isdecimal() or not dot) and text.isascii()
+    if not plain or len(fraction) > digits or len(whole) > _MAX_DIGITS - digits:
+        return None
+    return int(whole + fraction.ljust(digits, "0"))
 
 
 def decimal_text(picoseconds: int, unit: int = PS_PER_S) -> str:
@@ -100,9 +112,12 @@ class Clock:
     def _one(self, value: object, textual: bool) -> int:
         if self.unit == ISO:
             return self._stamp(value)
-        if textual and looks_like_iso(value):
-            raise ValueError(f"{shown(value)} is a date where a number is needed")
-        return duration_ps(value, self.unit, textual)
+        try:
+            return duration_ps(value, self.unit, textual)
+        except ValueError:
+            if not looks_like_iso(value):
+                raise
+        raise ValueError(f"{shown(value)} is a date where a number is needed")
 
     def _stamp(self, value: object) -> int:
         match = _STAMP.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -1,0 +1,112 @@
+"""Fewer requests, another rate: exact, and chains stay whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servetwin.errors import InputError
+from servetwin.types import BlockHashes, Workload
+from servetwin.units import NOT_YET, PS_PER_S
+from servetwin.workload import at_rate, read, summarize, take
+
+
+def flat(arrivals: list[int]) -> Workload:
+    ones = np.ones(len(arrivals), dtype=np.int32)
+    return Workload(np.array(arrivals, dtype=np.int64), ones, ones)
+
+
+def chained() -> Workload:
+    return Workload(
+        arrival=np.array([3, NOT_YET, 9, NOT_YET]),
+        input_tokens=np.array([10, 20, 30, 40], np.int32),
+        output_tokens=np.array([1, 2, 3, 4], np.int32),
+        session_id=np.array([0, 0, 1, 1], np.int32),
+        parent=np.array([-1, 0, -1, 2], np.int32),
+        think_time=np.array([0, 7, 0, 8]),
+        block_hashes=BlockHashes(np.array([0, 1, 3, 3, 4]), np.array([5, 6, 7, 5]), 16, "session"),
+    )
+
+
+def test_take_cuts_every_column() -> None:
+    few = take(chained(), 2)
+    assert few.arrival.tolist() == [3, NOT_YET]
+    assert few.parent is not None
+    assert few.parent.tolist() == [-1, 0]
+    assert few.block_hashes is not None
+    assert few.block_hashes.ids.tolist() == [5, 6, 7]
+    assert few.block_hashes.scope == "session"
+    assert len(take(chained(), 9)) == 4
+    with pytest.raises(InputError, match="0 requests of workload: at least 1 is needed"):
+        take(chained(), 0)
+
+
+def test_a_rate_scales_the_gaps_and_leaves_think_times() -> None:
+    scaled = at_rate(flat([5, 5 + PS_PER_S, 5 + 4 * PS_PER_S]), 1.0)
+    assert scaled.arrival.tolist() == [5, 5 + PS_PER_S // 2, 5 + 2 * PS_PER_S]
+    loop = at_rate(chained(), 0.5)
+    assert loop.arrival.tolist() == [3, NOT_YET, 3 + 2 * PS_PER_S, NOT_YET]
+    assert loop.think_time is not None
+    assert loop.think_time.tolist() == [0, 7, 0, 8]
+
+
+@given(
+    gaps=st.lists(st.integers(0, 10**15), min_size=1, max_size=50).filter(any),
+    rps=st.floats(1e-3, 1e6),
+)
+def test_the_rate_is_met_to_the_picosecond(gaps: list[int], rps: float) -> None:
+    workload = flat(np.cumsum([0, *gaps]).tolist())
+    scaled = at_rate(workload, rps)
+    assert abs(scaled.span_ps - len(gaps) * PS_PER_S / rps) <= 1 + 1e-15 * scaled.span_ps
+    assert np.all(np.diff(scaled.arrival) >= 0)
+
+
+@pytest.mark.parametrize("rps", [0, -1, float("nan"), float("inf")])
+def test_a_rate_is_positive(rps: float) -> None:
+    with pytest.raises(InputError, match="a rate is a positive number"):
+        at_rate(flat([0, 1]), rps)
+
+
+def test_arrivals_without_gaps_cannot_be_scaled() -> None:
+    with pytest.raises(InputError, match="one arrival, so there are no gaps to scale to 2"):
+        at_rate(flat([4]), 2)
+    with pytest.raises(InputError, match="all arrivals at one time"):
+        at_rate(flat([4, 4, 4]), 2)
+    with pytest.raises(InputError, match="stretch workload over 115,740 days; 90 at most"):
+        at_rate(flat([0, 1, 2]), 2e-10)
+
+
+def test_the_summary_describes_and_is_json() -> None:
+    summary = summarize(chained())
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["requests"] == 4
+    assert summary["type"] == "generated"
+    assert summary["rps"] == pytest.approx(1 / 6e-12)
+    assert summary["input_tokens"] == {
+        "mean": 25.0,
+        "p50": 25.0,
+        "p90": pytest.approx(37.0),
+        "p99": pytest.approx(39.7),
+        "max": 40,
+        "total": 100,
+    }
+    assert (summary["sessions"], summary["follow_ups"]) == (2, 2)
+    assert summary["block_hashes"] == {
+        "block_tokens": 16,
+        "scope": "session",
+        "references": 4,
+        "distinct": 4,
+    }
+    assert summarize(flat([1, 1]))["rps"] is None
+
+
+def test_a_trace_is_called_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("[[1, 2]]")
+    summary = summarize(read(path))
+    assert (summary["type"], summary["dataset"], summary["source"]) == ("trace", "mine", str(path))
