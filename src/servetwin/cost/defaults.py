@@ -57,7 +57,7 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
         raise InputError(f"scheduler '{scheduler}' is not known: {hint}")
     batch, seqs = _batch_limits(scheduler, accelerator, chosen)
     quantization = chosen.pop("quantization", None)
-    weights = chosen.get("weight_dtype") or quantization or model.dtype
+    weights = chosen.get("weight_dtype") or quantization or _auto_weights(model)
     cache = str(chosen.get("kv_cache_dtype", "auto"))
     values: dict[str, Any] = {
         "max_model_len": model.max_model_len,
@@ -67,7 +67,7 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
         "max_num_batched_tokens": batch,
         "max_num_seqs": seqs,
         "weight_dtype": weight_dtype(str(weights)),
-        "kv_cache_dtype": _auto_cache(model) if cache == "auto" else kv_dtype(cache),
+        "kv_cache_dtype": "bf16" if cache == "auto" else kv_dtype(cache),
     }
     try:
         return EngineSettings(**values)
@@ -98,6 +98,6 @@ def _batch_limits(
     return batch, seqs
 
 
-def _auto_cache(model: Model) -> str:
-    """The cache's format where nobody chose: that of the activations."""
-    return "fp32" if model.dtype == "fp32" else "bf16"
+def _auto_weights(model: Model) -> str:
+    """The format nobody chose: as published, but 32-bit weights are served in fp16 (vLLM)."""
+    return "fp16" if model.dtype == "fp32" else model.dtype

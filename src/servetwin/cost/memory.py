@@ -97,7 +97,7 @@ def weights_on_device(deployment: Deployment) -> int:
     wide = UNQUANTIZED_BYTES if is_quantized(dtype) else narrow
     counted = count_parameters(model)
     gemms: list[Gemm] = attention_gemms(model, parallelism.tp) + mlp_gemms(model, parallelism.tp)
-    in_layers = sum(gemm.elements for gemm in gemms) * narrow
+    in_layers = sum(gemm.elements * (narrow if gemm.quantized else wide) for gemm in gemms)
     experts = expert_share(model, parallelism)
     if experts:
         expert = 3 * model.hidden_size * experts.inner

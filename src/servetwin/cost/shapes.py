@@ -67,14 +67,15 @@ def latent_of(model: Model) -> LatentAttention:
 def attention_gemms(model: Model, tp: int) -> list[Gemm]:
     """Projections of every attention kind that occurs in the model."""
     gemms: list[Gemm] = []
+    narrow = "attention" not in model.wide_parts
     classic = model.layers_of(AttentionKind.FULL, AttentionKind.SLIDING)
     if classic:
         queries = model.heads * model.head_dim / tp
         gates = queries if model.attention_gate else 0
         keys = 2 * local_kv_heads(model, tp) * model.head_dim
         gemms += [
-            Gemm("qkv", queries + gates + keys, model.hidden_size, classic),
-            Gemm("attention_out", model.hidden_size, queries, classic),
+            Gemm("qkv", queries + gates + keys, model.hidden_size, classic, narrow),
+            Gemm("attention_out", model.hidden_size, queries, classic, narrow),
         ]
     latent = model.layers_of(AttentionKind.LATENT, AttentionKind.SPARSE_LATENT)
     if latent:
@@ -85,7 +86,7 @@ def attention_gemms(model: Model, tp: int) -> list[Gemm]:
     linear = model.layers_of(AttentionKind.LINEAR)
     if linear and model.linear_parameters:
         width = model.linear_parameters / model.hidden_size / tp
-        gemms.append(Gemm("linear_attention", width, model.hidden_size, linear))
+        gemms.append(Gemm("linear_attention", width, model.hidden_size, linear, narrow))
     return gemms
 
 
@@ -94,16 +95,18 @@ def _latent_gemms(model: Model, latent: LatentAttention, tp: int, layers: int) -
     queries = heads * (latent.nope_head_dim + latent.rope_head_dim)
     expanded = heads * (latent.nope_head_dim + latent.value_head_dim)
     # The two compressions belong to no head and stay whole on every device.
-    gemms = [Gemm("kv_down", latent.kv_lora_rank + latent.rope_head_dim, hidden, layers)]
+    narrow = "attention" not in model.wide_parts
+    down = latent.kv_lora_rank + latent.rope_head_dim
+    gemms = [Gemm("kv_down", down, hidden, layers, narrow)]
     if latent.q_lora_rank is None:
-        gemms.append(Gemm("q", queries, hidden, layers))
+        gemms.append(Gemm("q", queries, hidden, layers, narrow))
     else:
-        gemms.append(Gemm("q_down", latent.q_lora_rank, hidden, layers))
-        gemms.append(Gemm("q_up", queries, latent.q_lora_rank, layers))
+        gemms.append(Gemm("q_down", latent.q_lora_rank, hidden, layers, narrow))
+        gemms.append(Gemm("q_up", queries, latent.q_lora_rank, layers, narrow))
     # Prefill expands keys and values with this matrix; decode multiplies queries and
     # outputs by it instead ("absorbed"), which takes the same operations.
-    gemms.append(Gemm("kv_up", expanded, latent.kv_lora_rank, layers))
-    gemms.append(Gemm("attention_out", hidden, heads * latent.value_head_dim, layers))
+    gemms.append(Gemm("kv_up", expanded, latent.kv_lora_rank, layers, narrow))
+    gemms.append(Gemm("attention_out", hidden, heads * latent.value_head_dim, layers, narrow))
     return gemms
 
 
@@ -111,9 +114,11 @@ def _indexer_gemms(model: Model, latent: LatentAttention, layers: int) -> list[G
     if latent.index_heads == 0:
         return []
     source = latent.q_lora_rank or model.hidden_size
+    narrow = "attention" not in model.wide_parts
+    queries, keys = latent.index_heads * latent.index_head_dim, latent.index_head_dim
     return [
-        Gemm("index_q", latent.index_heads * latent.index_head_dim, source, layers),
-        Gemm("index_k", latent.index_head_dim + latent.index_heads, model.hidden_size, layers),
+        Gemm("index_q", queries, source, layers, narrow),
+        Gemm("index_k", keys + latent.index_heads, model.hidden_size, layers, narrow),
     ]
 
 
@@ -125,15 +130,17 @@ def mlp_gemms(model: Model, tp: int) -> list[Gemm]:
     dense = model.layers - (mixture.moe_layers if mixture else 0)
     gemms: list[Gemm] = []
     if dense:
+        narrow = "dense_mlp" not in model.wide_parts
         gemms += [
-            Gemm("mlp_up", widths * inner, hidden, dense),
-            Gemm("mlp_down", hidden, inner, dense),
+            Gemm("mlp_up", widths * inner, hidden, dense, narrow),
+            Gemm("mlp_down", hidden, inner, dense, narrow),
         ]
     if mixture and mixture.shared_size:
         shared = mixture.shared_size / tp
+        narrow = "shared_experts" not in model.wide_parts
         gemms += [
-            Gemm("shared_up", 2 * shared, hidden, mixture.moe_layers),
-            Gemm("shared_down", hidden, shared, mixture.moe_layers),
+            Gemm("shared_up", 2 * shared, hidden, mixture.moe_layers, narrow),
+            Gemm("shared_down", hidden, shared, mixture.moe_layers, narrow),
         ]
     return gemms
 
