@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from servetwin.errors import InputError
 from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import EngineSettings, IterationCost, Status, Workload
@@ -189,3 +190,8 @@ def test_equal_seeds_repeat_and_other_seeds_differ(run) -> None:
     first, again, other = run(base), run(base), run(replace(base, seed=1))
     assert first.replica.tolist() == again.replica.tolist()
     assert first.replica.tolist() != other.replica.tolist()
+
+
+def test_a_cluster_that_would_fill_the_machine_is_refused() -> None:
+    with pytest.raises(InputError, match="fewer replicas"):
+        kernel.run(inputs(workload((0, 10, 1)), replicas=200_000_000))

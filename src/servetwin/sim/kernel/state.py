@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.types import ROUTERS, Status
 from servetwin.units import NOT_YET
@@ -32,6 +33,9 @@ __all__ = [
 
 FOREVER = np.int64(1 << 62)
 """Later than any event."""
+
+MOST_BYTES = 8_000_000_000
+"""State of replicas and seats that one run may take."""
 
 VLLM, SARATHI, ORCA, STATIC, SLOTS = range(5)
 SCHEDULER_CODES = {
@@ -171,6 +175,7 @@ def allocate(inputs: SimInputs) -> State:
     if inputs.settings.scheduler == "single":
         seats = 1
     ring_size = _ring_size(inputs)
+    _check_size(inputs, seats, ring_size)
     leaves = 1 << (count - 1).bit_length()
     child, sibling, think, roots = _relations(inputs)
     columns = empty_columns(n)
@@ -217,6 +222,17 @@ def _ring_size(inputs: SimInputs) -> int:
     """Power of two above the longest answer that is not rejected."""
     longest = min(int(inputs.workload.output_tokens.max()), inputs.max_total_tokens)
     return max(64, 1 << (longest + 1).bit_length())
+
+
+def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
+    """Refuse a cluster whose state alone would fill the machine."""
+    each = 4 * ring_size + 4 * inputs.settings.block_size + (SEAT.itemsize + 4) * seats
+    if each * inputs.replicas > MOST_BYTES:
+        raise InputError(
+            f"simulating {inputs.replicas:,} replicas takes {each * inputs.replicas / 1e9:.1f} GB "
+            f"of state, {each / 1e6:.1f} MB each (most is {MOST_BYTES / 1e9:.0f} GB): use fewer "
+            "replicas, a smaller max_num_seqs or block_size, or shorter outputs"
+        )
 
 
 def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Records:
