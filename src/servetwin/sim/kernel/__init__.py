@@ -1,6 +1,6 @@
 """The fast simulator: the reference's answers, to the last digit, in flat arrays.
 
-`state` lays out the arrays; `cluster` runs the events; a replica's iteration is `plan`
+`state` names the arrays and `allocation` makes them; `cluster` runs the events; a replica's iteration is `plan`
 (what to compute), `cost` (how long it takes), `jump` (how many like it follow) and
 `seats` (who joins and leaves). Python drives it in slices, for progress and for Ctrl-C.
 """

@@ -8,8 +8,9 @@ import numpy as np
 
 from servetwin.errors import InputError
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows
+from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import NEEDS_ROWS, PAUSED, finish_snapshots, run_slice
-from servetwin.sim.kernel.state import FOREVER, SNAPSHOT, State, allocate
+from servetwin.sim.kernel.state import FOREVER, SNAPSHOT, State
 
 __all__ = ["MOST_SNAPSHOTS", "SLICE", "run"]
 

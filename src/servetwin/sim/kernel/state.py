@@ -12,11 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.errors import InputError
-from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
-from servetwin.types import ROUTERS, Status
-from servetwin.units import NOT_YET
-
 __all__ = [
     "FOREVER",
     "REPLICA",
@@ -28,14 +23,10 @@ __all__ = [
     "Record",
     "Shorts",
     "State",
-    "allocate",
 ]
 
 FOREVER = np.int64(1 << 62)
 """Later than any event."""
-
-MOST_BYTES = 8_000_000_000
-"""State of replicas and seats that one run may take."""
 
 VLLM, SARATHI, ORCA, STATIC, SLOTS = range(5)
 SCHEDULER_CODES = {
@@ -165,148 +156,3 @@ class State(NamedTuple):
     preemptions: Shorts
     home: Shorts
     status: NDArray[np.int8]
-
-
-def allocate(inputs: SimInputs) -> State:
-    """Lay out the state of a run that has not begun."""
-    workload = inputs.workload
-    n, count = len(workload), inputs.replicas
-    seats = min(inputs.settings.max_num_seqs, n)
-    if inputs.settings.scheduler == "single":
-        seats = 1
-    ring_size = _ring_size(inputs)
-    _check_size(inputs, seats, ring_size)
-    leaves = 1 << (count - 1).bit_length()
-    child, sibling, think, roots = _relations(inputs)
-    columns = empty_columns(n)
-    return State(
-        settings=_settings(inputs, seats, ring_size, leaves),
-        world=_world(inputs, roots.size or n),
-        replica=_replicas(inputs, seats),
-        seat=_seats(count, seats),
-        prefilling=np.zeros((count, seats), np.int32),
-        ring=np.full((count, ring_size), -1, np.int32),
-        ring_used=np.zeros((count, ring_size // 64), np.uint64),
-        phases=np.zeros((count, inputs.settings.block_size), np.int32),
-        linear=inputs.cost.linear,
-        head=inputs.cost.head,
-        times=np.full(2 * leaves, FOREVER, np.int64),
-        outstanding=np.zeros(count, np.int64),
-        outstanding_tokens=np.zeros(count, np.int64),
-        due_time=np.full(count, FOREVER, np.int64),
-        due=np.zeros(count, np.int64),
-        due_tokens=np.zeros(count, np.int64),
-        heap_time=np.zeros(think.size, np.int64),
-        heap_request=np.zeros(think.size, np.int32),
-        gaps=empty_gaps(inputs.token_gaps),
-        snapshots=np.zeros((0, count), SNAPSHOT),
-        arrival=workload.arrival.copy() if workload.closed_loop else workload.arrival,
-        input_tokens=workload.input_tokens,
-        output_tokens=workload.output_tokens,
-        roots=roots,
-        child=child,
-        sibling=sibling,
-        think=think,
-        generated=np.zeros(n, np.int32),
-        next_waiting=np.full(n, -1, np.int32),
-        first_scheduled=columns["first_scheduled"],
-        first_token=columns["first_token"],
-        finish=columns["finish"],
-        preemptions=np.zeros(n, np.int32),
-        home=np.full(n, -1, np.int32),
-        status=np.full(n, Status.UNFINISHED, np.int8),
-    )
-
-
-def _ring_size(inputs: SimInputs) -> int:
-    """Power of two above the longest answer that is not rejected."""
-    longest = min(int(inputs.workload.output_tokens.max()), inputs.max_total_tokens)
-    return max(64, 1 << (longest + 1).bit_length())
-
-
-def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
-    """Refuse a cluster whose state alone would fill the machine."""
-    each = 4 * ring_size + 4 * inputs.settings.block_size + (SEAT.itemsize + 4) * seats
-    if each * inputs.replicas > MOST_BYTES:
-        raise InputError(
-            f"simulating {inputs.replicas:,} replicas takes {each * inputs.replicas / 1e9:.1f} GB "
-            f"of state, {each / 1e6:.1f} MB each (most is {MOST_BYTES / 1e9:.0f} GB): use fewer "
-            "replicas, a smaller max_num_seqs or block_size, or shorter outputs"
-        )
-
-
-def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Records:
-    engine, cost = inputs.settings, inputs.cost
-    record = np.zeros(1, SETTINGS)
-    size = engine.block_size
-    scheduler = SCHEDULER_CODES[engine.scheduler]
-    values = {
-        "scheduler": scheduler,
-        "lag": inputs.lag,
-        "grows": int(scheduler in (VLLM, SARATHI)),
-        "budget": engine.max_num_batched_tokens,
-        "max_seqs": seats,
-        "max_total": inputs.max_total_tokens,
-        "capacity": inputs.capacity_blocks,
-        "block_size": size,
-        "shift": size.bit_length() - 1 if size & (size - 1) == 0 else -1,
-        "ring_mask": ring_size - 1,
-        "replicas": inputs.replicas,
-        "leaves": leaves,
-        "router": ROUTERS.index(inputs.router),
-        "interval": inputs.snapshot_interval,
-        "gaps": int(inputs.token_gaps),
-        "closed_loop": int(inputs.workload.closed_loop),
-    }
-    values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
-    for name, value in values.items():
-        record[name] = value
-    return record
-
-
-def _world(inputs: SimInputs, roots: int) -> Records:
-    record = np.zeros(1, WORLD)
-    record["roots"] = roots
-    record["random"] = np.array([inputs.seed], np.int64)
-    record["snapshot_limit"] = 0 if inputs.snapshot_interval else FOREVER
-    return record
-
-
-def _replicas(inputs: SimInputs, seats: int) -> Records:
-    records = np.zeros(inputs.replicas, REPLICA)
-    records["free"] = inputs.capacity_blocks
-    records["idle"] = 1
-    records["jump"] = 1
-    for name in ("leaving", "queue_head", "queue_tail", "order_tail"):
-        records[name] = -1
-    records["vacant"] = np.arange(inputs.replicas) * seats
-    return records
-
-
-def _seats(replicas: int, seats: int) -> Records:
-    """All vacant: each replica's are chained through `order_next`."""
-    records = np.zeros(replicas * seats, SEAT)
-    following = np.arange(1, replicas * seats + 1, dtype=np.int32)
-    following[seats - 1 :: seats] = -1
-    records["order_next"] = following
-    records["request"] = -1
-    return records
-
-
-def _relations(inputs: SimInputs) -> tuple[Shorts, Shorts, Ints, Shorts]:
-    """First child and next sibling of each request, think times, and the roots."""
-    none = np.zeros(0, np.int32)
-    workload = inputs.workload
-    if not workload.closed_loop or workload.parent is None:
-        return none, none, np.zeros(0, np.int64), none
-    n = len(workload)
-    child = np.full(n, -1, np.int32)
-    sibling = np.full(n, -1, np.int32)
-    for number in range(n - 1, -1, -1):  # backwards, so that siblings come in ascending order
-        parent = workload.parent[number]
-        if parent >= 0:
-            sibling[number] = child[parent]
-            child[parent] = number
-    think = workload.think_time if workload.think_time is not None else np.zeros(n, np.int64)
-    roots = np.flatnonzero(workload.arrival != NOT_YET).astype(np.int32)
-    return child, sibling, np.maximum(think, 1), roots
