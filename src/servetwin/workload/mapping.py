@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from servetwin.errors import InputError, nearest
 from servetwin.types import Workload
@@ -55,8 +56,11 @@ class _Mapping:
     session: str | None
 
     def wanted(self) -> Wanted:
-        roles = (self.arrival, self.input, self.output, self.session)
-        return Wanted(tuple(dict.fromkeys(name for name in roles if name is not None)))
+        """Return the columns, each once; sessions may be null, so they are optional."""
+        roles = (self.arrival, self.input, self.output)
+        required = tuple(dict.fromkeys(name for name in roles if name is not None))
+        session = () if self.session in (None, *required) else (self.session,)
+        return Wanted(required, tuple(name for name in session if name is not None))
 
 
 def _checked(mapping: Mapping[str, str]) -> _Mapping:
@@ -88,9 +92,17 @@ def read_mapped(path: Path, mapping: Mapping[str, str]) -> Workload:
             arrivals = clock.arrivals(batch, names.arrival)
         inputs = token_counts(batch, names.input)
         outputs = token_counts(batch, names.output)
-        sessions = session_labels(batch, names.session) if names.session is not None else None
-        rows.add(Rows(arrivals, inputs, outputs, sessions))
+        rows.add(Rows(arrivals, inputs, outputs, _sessions(names, batch)))
     return rows.workload(relative=True)
+
+
+def _sessions(names: _Mapping, batch: Batch) -> list[Any] | None:
+    if names.session is None:
+        return None
+    labels = batch.columns.get(names.session)
+    if labels is None or all(label is None for label in labels):
+        raise InputError(f"{batch.path}: no {batch.noun} '{names.session}' to tell sessions by")
+    return session_labels(batch, names.session)
 
 
 def _unit(names: _Mapping, batch: Batch) -> int:

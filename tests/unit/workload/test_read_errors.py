@@ -184,6 +184,9 @@ def test_a_mapping_to_a_missing_column(file: Path) -> None:
     assert found == "F:1: no column 'prompts'; the nearest is 'prompt'"
     found = message(file, '{"a": 1}\n', mapping={"input": "a", "output": "b"})
     assert found == "F:1: no key 'b'; found: a"
+    sessions = {"input": "a", "output": "a", "session": "user"}
+    assert message(file, "a\n1\n", mapping=sessions) == "F: no column 'user' to tell sessions by"
+    assert message(file, '{"a": 1}', mapping=sessions) == "F: no key 'user' to tell sessions by"
     found = message(file, "a\n1\n", mapping={"input": "a", "output": "a"}, format="vidur")
     assert found == "F: a mapping and the format 'vidur' exclude each other"
     found = message(file, "a\n1\n", format="mapped")

@@ -55,11 +55,13 @@ def test_nested_keys_of_a_json_log(tmp_path: Path) -> None:
         '{"at": 1.5, "usage": {"prompt": 12, "made": 4}, "user": null}\n'
         '{"at": 2, "usage": {"prompt": 13, "made": 5}, "user": "a"}\n'
     )
-    mapping = parse_mapping("arrival=at, input=usage.prompt, output=usage.made")
+    mapping = parse_mapping("arrival=at, input=usage.prompt, output=usage.made,session=user")
     workload = read(path, mapping=mapping)
     assert workload.arrival.tolist() == [0, PS_PER_S // 4, 3 * PS_PER_S // 4]
     assert workload.input_tokens.tolist() == [11, 12, 13]
     assert workload.output_tokens.tolist() == [3, 4, 5]
+    assert workload.session_id is not None
+    assert workload.session_id.tolist() == [0, 1, 0]
 
 
 def test_sessions_are_numbered_by_appearance_and_nobody_is_alone(tmp_path: Path) -> None:

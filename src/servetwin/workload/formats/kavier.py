@@ -33,6 +33,7 @@ COLUMNS = ("num_input_tokens", "num_output_tokens")
 TOKEN_BLOCK = 16
 """Tokens in a block that is made from token ids: the block size vLLM caches by default."""
 
+_BATCH_ROWS = 1024
 _OPTIONAL = ("ts", "session_id", "input_tokens")
 
 
@@ -43,7 +44,7 @@ def read(path: Path) -> Workload:
     blocks = BlockCollector(TOKEN_BLOCK)
     prefixes = PrefixIds(TOKEN_BLOCK)
     rows = Collector(path, blocks)
-    for batch in batches(path, Wanted(COLUMNS, _OPTIONAL)):
+    for batch in batches(path, Wanted(COLUMNS, _OPTIONAL, _BATCH_ROWS)):
         inputs = token_counts(batch, "num_input_tokens")
         outputs = token_counts(batch, "num_output_tokens", zero_as_one=True)
         arrivals = clock.arrivals(batch, "ts") if "ts" in batch.columns else None

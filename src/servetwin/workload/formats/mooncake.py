@@ -24,13 +24,14 @@ __all__ = ["BLOCK_TOKENS", "KEYS", "read", "unwritable", "write"]
 
 KEYS = ("timestamp", "input_length", "output_length")
 BLOCK_TOKENS = 512
+_BATCH_ROWS = 4096
 
 
 def read(path: Path) -> Workload:
     clock = Clock(UNITS["ms"])
     blocks = BlockCollector(BLOCK_TOKENS)
     rows = Collector(path, blocks)
-    for batch in json_batches(path, Wanted(KEYS, ("hash_ids",))):
+    for batch in json_batches(path, Wanted(KEYS, ("hash_ids",), _BATCH_ROWS)):
         inputs = token_counts(batch, "input_length")
         outputs = token_counts(batch, "output_length")
         rows.add(Rows(clock.arrivals(batch, "timestamp"), inputs, outputs))

@@ -32,7 +32,7 @@ __all__ = ["TOKEN_BLOCK", "read", "unwritable", "write"]
 
 TOKEN_BLOCK = 16
 _KEYS = ("input_toks", "output_toks")
-_CHUNK_LINES = 512
+_CHUNK_LINES = 64
 """Lines of token ids held at once."""
 
 

@@ -19,10 +19,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Names of the columns to read; others are ignored."""
+    """Names of the columns to read; others are ignored and not held in memory."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    rows: int = BATCH_ROWS
+    """Records a batch; fewer where cells are long lists."""
 
 
 @dataclass(frozen=True)

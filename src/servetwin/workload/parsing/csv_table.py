@@ -31,9 +31,10 @@ def csv_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
     rows = _rows(path)
     header = _named(next(rows)[1])
     present = _present(path, header, wanted)
-    for chunk in chunks(_complete(path, rows, header)):
+    kept = tuple(present.values())
+    for chunk in chunks(_cells(path, rows, len(header), kept), wanted.rows):
         lines = [line for line, _ in chunk]
-        columns = {name: [row[at] for _, row in chunk] for name, at in present.items()}
+        columns = {name: [row[at] for _, row in chunk] for at, name in enumerate(present)}
         yield Batch(str(path), lines, columns, textual=True, noun="column")
 
 
@@ -63,17 +64,17 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}: the file is empty")
 
 
-def _complete(
-    path: Path, rows: Iterator[tuple[int, list[str]]], header: list[str]
+def _cells(
+    path: Path, rows: Iterator[tuple[int, list[str]]], width: int, kept: tuple[int, ...]
 ) -> Iterator[tuple[int, list[str]]]:
-    width = len(header)
+    """Yield (line, the kept cells) of rows that have `width` values."""
     for line, row in rows:
         if len(row) != width and (len(row) < width or any(row[width:])):
             hint = "; was the file cut?" if len(row) < width else ""
             raise InputError(
                 f"{path}:{line}: {len(row)} values where the header names {width} columns{hint}"
             )
-        yield line, row
+        yield line, [row[at] for at in kept]
 
 
 def _present(path: Path, header: list[str], wanted: Wanted) -> dict[str, int]:

@@ -66,16 +66,23 @@ def json_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
 
     A name such as `usage.prompt_tokens` also reaches into nested objects.
     """
-    for chunk in chunks(json_records(path)):
-        columns: dict[str, list[Any]] = {}
-        for name in (*wanted.required, *wanted.optional):
-            columns[name] = [_get(record, name) for _, record in chunk]
+    names = (*wanted.required, *wanted.optional)
+    for chunk in chunks(_values(path, wanted.required, wanted.optional), wanted.rows):
         lines = [number for number, _ in chunk]
-        for name in wanted.required:
-            if None in columns[name]:
-                row = next(i for i, value in enumerate(columns[name]) if value is None)
-                raise _absent(f"{path}:{lines[row]}", name, chunk[row][1])
+        columns = {name: [row[at] for _, row in chunk] for at, name in enumerate(names)}
         yield Batch(str(path), lines, columns)
+
+
+def _values(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield (line, values of the required and of the optional keys)."""
+    for number, record in json_records(path):
+        values = [_get(record, name) for name in required]
+        if None in values:
+            raise _absent(f"{path}:{number}", required[values.index(None)], record)
+        values.extend(_get(record, name) for name in optional)
+        yield number, values
 
 
 def _absent(where: str, name: str, record: dict[str, Any]) -> InputError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from servetwin.errors import InputError
-from servetwin.workload.parsing.batch import BATCH_ROWS, Batch, Wanted
+from servetwin.workload.parsing.batch import Batch, Wanted
 from servetwin.workload.parsing.csv_table import missing_column
 from servetwin.workload.parsing.text import check_file
 
@@ -35,7 +35,7 @@ def parquet_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
         present = _present(path, list(file.schema_arrow.names), wanted)
         row = 1
         try:
-            for part in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
+            for part in file.iter_batches(batch_size=wanted.rows, columns=present):
                 columns = {name: _values(part.column(name)) for name in present}
                 places = range(row, row + part.num_rows)
                 row += part.num_rows
