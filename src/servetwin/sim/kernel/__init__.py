@@ -1,8 +1,9 @@
 """The fast simulator: the reference's answers, to the last digit, in flat arrays.
 
-`state` names the arrays and `allocation` makes them; `cluster` runs the events; a replica's iteration is `plan`
-(what to compute), `cost` (how long it takes), `jump` (how many like it follow) and
-`seats` (who joins and leaves). Python drives it in slices, for progress and for Ctrl-C.
+`state` names the arrays, `allocation` makes them, `cluster` runs the events. An iteration of
+a replica is `plan` (what to compute), `cost` (how long it takes), `jump` (how many like it
+follow) and `seats` (who joins and leaves). `driver` runs it all from Python, in slices, for
+progress and for Ctrl-C.
 """
 
 from servetwin.sim.kernel.driver import run
