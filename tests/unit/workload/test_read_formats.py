@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -230,3 +232,9 @@ def test_batches_join_seamlessly(tmp_path: Path) -> None:
     workload = read(path)
     np.testing.assert_array_equal(workload.arrival, np.arange(n) * PS_PER_S)
     np.testing.assert_array_equal(workload.input_tokens, np.arange(n) % 977 + 1)
+
+
+def test_importing_the_room_imports_nothing_heavy() -> None:
+    code = "import sys, servetwin.workload; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pyarrow", "scipy", "numba", "pandas"} & set(done.stdout.split())
