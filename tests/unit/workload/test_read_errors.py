@@ -103,9 +103,19 @@ CASES = [
     ("[" * 100_000, "F: the JSON is nested too deeply"),
     (TOKENS.replace("}", ', "input_tok_ids": [1, 2]}'), "F:1: key 'input_tok_ids': 2 token ids, b"),
     (TOKENS.replace("}", ', "input_tok_ids": ["a"]}'), "F:1: key 'input_tok_ids': a token id is"),
-    (TOKENS + '{"input_toks": 1}', "F:2: no key 'output_toks'; the nearest is 'input_toks'"),
-    ('{"sub_requests": []}', "F:1: key 'sub_requests': a list of requests is needed"),
-    ('{"sub_requests": [{"input_toks": 0, "output_toks": 1}]}', "F:1: sub_requests[0]: key 'input"),
+    (
+        TOKENS + '{"input_toks": 1, "arrival_time_ns": 0}',
+        "F:2: no key 'output_toks'; the nearest is 'input_toks'",
+    ),
+    (
+        '{"arrival_time_ns": 0, "sub_requests": []}',
+        "F:1: key 'sub_requests': a list of requests is needed",
+    ),
+    (TOKENS.replace("arrival_time_ns", "arrival"), "F:1: no key 'arrival_time_ns'; the nearest is"),
+    (
+        '{"arrival_time_ns": 0, "sub_requests": [{"input_toks": 0, "output_toks": 1}]}',
+        "F:1: sub_requests[0]: key 'input_toks': 0 tokens; a request has at least 1",
+    ),
     (SESSION + '{"in": 3}]}', "F: requests[1]: no key 'out'; found: in"),
     (SESSION + '{"in": -3, "out": 1}]}', "F: requests[1]: key 'in': -3 is negative; a number of"),
     (SESSION + '{"in": 3, "out": 1, "think_time": -1}]}', "F: requests[1]: key 'think_time': -1 s"),

@@ -60,7 +60,9 @@ def read(path: Path) -> Workload:
 
 def _requests(path: Path, line: int, record: dict[str, Any], first: int) -> list[_Request]:
     """Return the requests of one line; `first` is the number of its first request."""
-    arrival = record.get("arrival_time_ns", 0)
+    if "arrival_time_ns" not in record:
+        raise missing_column(f"{path}:{line}", "key", "arrival_time_ns", list(record))
+    arrival = record["arrival_time_ns"]
     if "sub_requests" not in record:
         return [_Request(str(line), record, arrival, None, NOT_YET, 0)]
     session = record.get("session_id")
