@@ -1,0 +1,273 @@
+"""Charts, for the HTML page and for PNG or SVG files. Colours are Okabe and Ito's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.errors import InputError
+from servetwin.report import series
+from servetwin.results.load import LoadPoint, knee
+from servetwin.results.output import replace_file
+from servetwin.types import RequestTable, RunResult
+
+__all__ = [
+    "batch_over_time",
+    "kv_over_time",
+    "latency_cdf",
+    "latency_over_time",
+    "load_curve",
+    "save",
+    "tokens_over_time",
+]
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+PALETTE = [BLUE, VERMILLION, GREEN, PURPLE]
+SUFFIXES = (".png", ".svg", ".html")
+
+TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
+
+Chart = alt.Chart | alt.LayerChart | alt.ConcatChart | alt.HConcatChart
+Lines = dict[str, NDArray[np.float64]]
+
+
+def latency_cdf(table: RequestTable, name: str) -> alt.Chart:
+    """Share of completed requests whose latency is at most x. `name`: ttft, tpot, queue, e2e."""
+    x, share = series.cdf(table, name)
+    x = x * (1.0 if name == "e2e" else 1e3)
+    unit = "s" if name == "e2e" else "ms"
+    rows = [{"x": a, "share": b} for a, b in zip(x.tolist(), share.tolist(), strict=True)]
+    chart: alt.Chart = (
+        _chart(rows, TITLES[name])
+        .mark_line(interpolate="step-after", color=BLUE, clip=True)
+        .encode(
+            x=alt.X("x:Q", title=f"{TITLES[name]} ({unit}, log)", **_log(x)),
+            y=alt.Y("share:Q", title="requests", axis=alt.Axis(format="%"), scale=_share()),
+            tooltip=[
+                alt.Tooltip("x:Q", title=f"at most ({unit})", format=",.4~g"),
+                alt.Tooltip("share:Q", title="requests", format=".3%"),
+            ],
+        )
+    )
+    return chart
+
+
+def latency_over_time(table: RequestTable, name: str) -> alt.Chart:
+    """Median and 99th percentile of a latency, by the time at which requests arrived."""
+    found = series.latency_over_time(table, name)
+    lines = {percentile: found[percentile] * 1e3 for percentile in ("p50", "p99")}
+    title = TITLES[name]
+    return _over_time(found["t"], lines, title, f"{title} (ms, log)", "time of arrival", True)
+
+
+def batch_over_time(run: RunResult) -> alt.Chart:
+    """Requests running and waiting; without a timeline, requests in flight."""
+    if run.timeline is None:
+        t, count = series.in_flight(run.requests)
+        return _over_time(t, {"in flight": count}, "Requests in flight", "requests")
+    found = series.states(run.timeline)
+    lines = {"running": found.running, "waiting": found.waiting}
+    return _over_time(found.t, lines, "Running and waiting requests", "requests, all replicas")
+
+
+def kv_over_time(run: RunResult) -> alt.Chart | None:
+    """Share of the KV blocks in use; None without a timeline or a known capacity."""
+    if run.timeline is None or not run.kv_capacity_blocks:
+        return None
+    found = series.states(run.timeline)
+    capacity = run.kv_capacity_blocks
+    lines = {"all replicas": found.kv_blocks / (capacity * max(found.replicas, 1))}
+    if found.replicas > 1:
+        lines["fullest replica"] = found.kv_blocks_fullest / capacity
+    chart = _over_time(found.t, lines, "KV cache in use", "blocks in use")
+    chart.encoding.y = alt.Y(
+        "value:Q", title="blocks in use", axis=alt.Axis(format="%"), scale=_share()
+    )
+    return chart
+
+
+def tokens_over_time(run: RunResult) -> alt.Chart | None:
+    """Prefill and decode tokens per second; None without a timeline."""
+    if run.timeline is None:
+        return None
+    found = series.states(run.timeline)
+    lines = {"prefill": found.prefill_rate, "decode": found.decode_rate}
+    return _over_time(found.t, lines, "Tokens per second", "tokens/s, all replicas")
+
+
+def load_curve(points: Sequence[LoadPoint]) -> alt.ConcatChart:
+    """Latency and throughput by offered request rate, with the knee marked.
+
+    Small multiples, two to a row: TTFT, TPOT and E2E (p50 and p99, logarithmic), output
+    tokens/s, and requests/s completed and, with an SLO, within it.
+    """
+    points = sorted(points, key=lambda point: point.offered_rps)
+    bend = knee(points)
+    panels = [
+        _panel(points, bend, "TTFT", "ms, log", {"p50": "ttft_p50_ms", "p99": "ttft_p99_ms"}),
+        _panel(points, bend, "TPOT", "ms, log", {"p50": "tpot_p50_ms", "p99": "tpot_p99_ms"}),
+        _panel(points, bend, "E2E latency", "s, log", {"p50": "e2e_p50_s", "p99": "e2e_p99_s"}),
+        _panel(points, bend, "Throughput", "tokens/s", {"output tokens": "throughput_token_s"}),
+    ]
+    rates = {"completed": "completed_rps"}
+    if any(point.goodput_rps is not None for point in points):
+        rates["within SLO"] = "goodput_rps"
+    panels.append(_panel(points, bend, "Requests", "requests/s", rates))
+    text = "No knee: it takes three rates at which requests complete"
+    if bend is not None:
+        text = f"Dashed: the knee at {bend.offered_rps:g} requests/s (most throughput per latency)"
+    chart: alt.ConcatChart = (
+        alt.concat(*panels, columns=2)
+        .resolve_scale(color="independent", strokeDash="independent")
+        .properties(title=alt.TitleParams(text, anchor="start", fontWeight="normal", offset=12))
+    )
+    return chart
+
+
+def save(chart: Chart, path: Path) -> None:
+    """Write a chart as .png, .svg or offline .html, by the suffix of `path`.
+
+    Raises InputError for another suffix or where writing fails.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"figure '{path}' must end in {', '.join(SUFFIXES)}")
+    shown = styled(chart)
+
+    def write(partial: Path) -> None:
+        options: dict[str, Any] = {".png": {"scale_factor": 2}, ".html": {"inline": True}}
+        shown.save(str(partial), format=suffix[1:], **options.get(suffix, {}))
+
+    replace_file(path, write)
+
+
+def styled(chart: Any) -> Any:
+    """Return `chart` with the look of all figures: light, few lines, white background."""
+    return (
+        chart.configure(background="white", font="sans-serif")
+        .configure_axis(grid=True, gridOpacity=0.4, domainOpacity=0.5, labelOverlap=True)
+        .configure_view(strokeOpacity=0)
+        .configure_line(strokeWidth=2)
+    )
+
+
+def _panel(
+    points: list[LoadPoint],
+    bend: LoadPoint | None,
+    title: str,
+    unit: str,
+    columns: dict[str, str],
+) -> Any:
+    offered = np.array([point.offered_rps for point in points])
+    rows = [
+        {"x": point.offered_rps, "value": value, "series": label}
+        for label, column in columns.items()
+        for point in points
+        if (value := getattr(point, column)) is not None and (value > 0 or "log" not in unit)
+    ]
+    values = np.array([row["value"] for row in rows])
+    wide = offered.size > 0 and offered.min() > 0 and offered.max() / offered.min() >= 8
+    x_scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False)
+    ticks = alt.Axis(values=offered.tolist()) if offered.size <= 12 else alt.Axis()
+    base = _chart(rows, title).encode(
+        x=alt.X("x:Q", title="offered requests/s", scale=x_scale, axis=ticks),
+        y=alt.Y("value:Q", title=unit, **(_log(values) if "log" in unit else {})),
+        color=_color(columns),
+        tooltip=["series:N", alt.Tooltip("x:Q", title="offered"), "value:Q"],
+    )
+    lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(strokeDash=_dash(columns))
+    marks = [] if bend is None else [{"x": bend.offered_rps}]
+    rule = alt.Chart(alt.InlineData(values=marks)).mark_rule(strokeDash=[5, 4], color="#888888")
+    return alt.layer(rule.encode(x=alt.X("x:Q", scale=x_scale)), lines).properties(
+        title=title, width=300, height=180
+    )
+
+
+def _over_time(
+    t: NDArray[np.float64],
+    lines: Lines,
+    title: str,
+    y_title: str,
+    x_title: str = "time",
+    log: bool = False,
+) -> alt.Chart:
+    length, unit = _time_unit(float(t[-1]) if t.size else 0.0)
+    rows = [
+        {"t": at, "value": value, "series": label}
+        for label, values in lines.items()
+        for at, value in zip((t / length).tolist(), values.tolist(), strict=True)
+        if value > 0 or not log
+    ]
+    everything = np.concatenate(list(lines.values())) if lines else np.empty(0)
+    y_options = _log(everything) if log else {"scale": alt.Scale(zero=True, nice=True)}
+    chart: alt.Chart = (
+        _chart(rows, title)
+        .mark_line()
+        .encode(
+            x=alt.X("t:Q", title=f"{x_title} ({unit})", scale=alt.Scale(nice=False)),
+            y=alt.Y("value:Q", title=y_title, **y_options),
+            color=_color(lines),
+            strokeDash=_dash(lines),
+            tooltip=[
+                "series:N",
+                alt.Tooltip("t:Q", title=f"{x_title} ({unit})", format=",.4~g"),
+                alt.Tooltip("value:Q", title=y_title, format=",.4~g"),
+            ],
+        )
+    )
+    return chart
+
+
+def _chart(rows: list[dict[str, Any]], title: str) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=rows), title=title, width=380, height=220)
+
+
+def _color(lines: dict[str, Any]) -> alt.Color:
+    scale = alt.Scale(domain=list(lines), range=PALETTE[: len(lines)])
+    legend = None if len(lines) == 1 else alt.Legend(title=None, orient="top")
+    return alt.Color("series:N", scale=scale, legend=legend)
+
+
+def _dash(lines: dict[str, Any]) -> alt.StrokeDash:
+    """Tell the lines apart without colour too."""
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
+    scale = alt.Scale(domain=list(lines), range=dashes[: len(lines)])
+    legend = None if len(lines) == 1 else alt.Legend(title=None, orient="top")
+    return alt.StrokeDash("series:N", scale=scale, legend=legend)
+
+
+def _log(values: NDArray[np.float64]) -> dict[str, Any]:
+    """A logarithmic scale over the positive values, at least a factor of two wide, and its axis.
+
+    Vega labels what fits of 1 to 9 in each decade, which leaves odd gaps; a scale of more
+    than half a decade is therefore labelled at 1, 2, 5, or at 1, 3, or at 1.
+    """
+    positive = values[values > 0]
+    low, high = (float(positive.min()), float(positive.max())) if positive.size else (1.0, 10.0)
+    if high < 2 * low:
+        low, high = low / 1.5, high * 1.5
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    decades = np.log10(high / low)
+    if decades < 0.5:
+        return {"scale": scale}
+    steps = (1, 2, 5) if decades <= 2 else (1, 3) if decades <= 4 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    shown = [tick for tick in ticks if low <= tick <= high]
+    return {"scale": scale, "axis": alt.Axis(values=shown, format=",~g")}
+
+
+def _share() -> alt.Scale:
+    return alt.Scale(domain=[0, 1])
+
+
+def _time_unit(seconds: float) -> tuple[float, str]:
+    for length, unit in ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min")):
+        if seconds >= 3 * length:
+            return length, unit
+    return 1.0, "s"

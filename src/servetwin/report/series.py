@@ -1,0 +1,128 @@
+"""Runs of any size, reduced to the few hundred points that a chart can show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.results.latencies import completed, latencies_ps
+from servetwin.types import RequestTable, Timeline
+from servetwin.units import PS_PER_S
+
+__all__ = ["BINS", "States", "cdf", "in_flight", "latency_over_time", "states"]
+
+BINS = 160
+"""Most points in a series over time."""
+
+REQUESTS_PER_BIN = 25
+"""Fewest requests, on average, that a bin's percentiles are taken over."""
+
+SHARES = np.unique(np.concatenate((np.linspace(0, 1, 301), 1 - np.geomspace(1e-2, 1e-5, 60))))
+"""Shares of the requests at which a distribution is drawn; more of them in the tail."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class States:
+    """Totals over all replicas, by time in seconds; means over each bin."""
+
+    t: Floats
+    running: Floats
+    waiting: Floats
+    kv_blocks: Floats
+    kv_blocks_fullest: Floats
+    """Blocks of the replica that holds most."""
+    prefill_rate: Floats
+    """Tokens per second."""
+    decode_rate: Floats
+    replicas: int
+
+
+def cdf(table: RequestTable, name: str) -> tuple[Floats, Floats]:
+    """Return latencies in seconds, increasing, and the share of requests at most that long.
+
+    Latencies of zero are left out, since a logarithmic axis cannot show them; the first
+    share then says how many there are.
+    """
+    values = latencies_ps(table, name)
+    if values.size == 0:
+        return np.empty(0), np.empty(0)
+    values.sort()
+    ranks = np.unique(np.ceil(SHARES * (values.size - 1)).astype(np.int64))
+    x, share = values[ranks] / PS_PER_S, (ranks + 1) / values.size
+    last_of_equals = np.append(x[1:] != x[:-1], True)
+    keep = (x > 0) & last_of_equals
+    return x[keep], share[keep]
+
+
+def latency_over_time(table: RequestTable, name: str, bins: int = BINS) -> dict[str, Floats]:
+    """Return `t`, `p50` and `p99` in seconds, of the requests that arrived in each bin."""
+    everything = slice(0, len(table))
+    keep = completed(table, name, everything)
+    arrival = table.arrival[keep] / PS_PER_S
+    values = latencies_ps(table, name) / PS_PER_S
+    if values.size == 0:
+        return {"t": np.empty(0), "p50": np.empty(0), "p99": np.empty(0)}
+    edges = _edges(
+        float(arrival.min()), float(arrival.max()), min(bins, 1 + values.size // REQUESTS_PER_BIN)
+    )
+    bin_ = np.clip(np.searchsorted(edges, arrival, side="right") - 1, 0, edges.size - 2)
+    order = np.argsort(bin_.astype(np.int16), kind="stable")
+    bounds = np.searchsorted(bin_[order], np.arange(edges.size))
+    values = values[order]
+    filled = np.flatnonzero(np.diff(bounds))
+    parts = [values[bounds[b] : bounds[b + 1]] for b in filled]
+    p50, p99 = np.array([np.percentile(part, (50, 99)) for part in parts]).T
+    return {"t": (edges[filled] + edges[filled + 1]) / 2, "p50": p50, "p99": p99}
+
+
+def states(timeline: Timeline, bins: int = BINS) -> States:
+    """Sum the timeline over replicas and average it over at most `bins` bins."""
+    times, at = np.unique(timeline.t, return_inverse=True)
+    size = max(-(-times.size // bins), 1)
+
+    def total(column: NDArray[Any]) -> Floats:
+        return np.bincount(at, weights=column, minlength=times.size).astype(np.float64)
+
+    def mean(per_time: Floats) -> Floats:
+        starts = np.arange(0, times.size, size)
+        return np.asarray(np.add.reduceat(per_time, starts) / np.diff(starts, append=times.size))
+
+    if times.size == 0:
+        empty = np.empty(0)
+        return States(empty, empty, empty, empty, empty, empty, empty, 0)
+    fullest = np.zeros(times.size)
+    np.maximum.at(fullest, at, timeline.kv_blocks)
+    seconds = timeline.interval / PS_PER_S
+    return States(
+        t=mean(times / PS_PER_S),
+        running=mean(total(timeline.running)),
+        waiting=mean(total(timeline.waiting)),
+        kv_blocks=mean(total(timeline.kv_blocks)),
+        kv_blocks_fullest=mean(fullest),
+        prefill_rate=mean(total(timeline.prefill_tokens)) / seconds,
+        decode_rate=mean(total(timeline.decode_tokens)) / seconds,
+        replicas=int(np.unique(timeline.replica).size),
+    )
+
+
+def in_flight(table: RequestTable, bins: int = BINS) -> tuple[Floats, Floats]:
+    """Return times in seconds, and the requests that have arrived but not finished by then.
+
+    For runs without a timeline. Requests that did not finish are left out.
+    """
+    keep = completed(table, "e2e", slice(0, len(table)))
+    if not keep.any():
+        return np.empty(0), np.empty(0)
+    arrived, finished = np.sort(table.arrival[keep]), np.sort(table.finish[keep])
+    t = np.linspace(arrived[0], finished[-1], bins)
+    open_ = np.searchsorted(arrived, t, side="right") - np.searchsorted(finished, t, side="right")
+    return t / PS_PER_S, open_.astype(np.float64)
+
+
+def _edges(start: float, end: float, bins: int) -> Floats:
+    return np.linspace(start, end if end > start else start + 1.0, bins + 1)

@@ -1,0 +1,69 @@
+"""The summary of a run, for a terminal of 80 columns or a pipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from servetwin.report.wording import (
+    LATENCY_ROWS,
+    PERCENTILE_COLUMNS,
+    facts,
+    heading,
+    latency_cells,
+    outcome,
+    printable,
+)
+
+__all__ = ["print_summary", "render"]
+
+INDENT = 2
+LABEL_WIDTH = 11
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    """Print a run's summary; no line is longer than the console, nor than 100 columns."""
+    console.print(render(summary, min(console.width, 100)))
+
+
+def render(summary: dict[str, Any], width: int = 80) -> RenderableType:
+    """Return what `print_summary` prints, laid out for `width` columns.
+
+    Strings of the summary are shown as they are: neither markup nor control characters in
+    them have an effect.
+    """
+    metrics = summary["metrics"]
+    parts: list[RenderableType] = [
+        Text(heading(summary), style="bold"),
+        Padding(_pairs(facts(summary), width), (1, 0), expand=False),
+        _latencies(metrics),
+        Padding(_pairs(outcome(metrics), width), (1, 0), expand=False),
+    ]
+    for note in summary["notes"]:
+        parts.append(_pairs({"Note": printable(note)}, width, style="yellow"))
+    return Group(*parts)
+
+
+def _pairs(lines: dict[str, str], width: int, style: str = "cyan") -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=LABEL_WIDTH, no_wrap=True)
+    table.add_column(max_width=width - INDENT - LABEL_WIDTH - 1, overflow="fold")
+    for label, line in lines.items():
+        table.add_row(Text(label, style=style), Text(line))
+    return Padding(table, (0, 0, 0, INDENT), expand=False)
+
+
+def _latencies(metrics: dict[str, Any]) -> RenderableType:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("Latency", width=LABEL_WIDTH)
+    for name in PERCENTILE_COLUMNS:
+        table.add_column(name, justify="right", min_width=7, no_wrap=True)
+    table.add_column("")
+    for key, label in LATENCY_ROWS.items():
+        unit, cells = latency_cells(key, metrics[key])
+        table.add_row(Text(label, style="cyan"), *cells, unit)
+    return Padding(table, (0, 0, 0, INDENT), expand=False)

@@ -1,0 +1,182 @@
+"""The words and numbers that terminal and HTML reports share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "LATENCY_ROWS",
+    "PERCENTILE_COLUMNS",
+    "facts",
+    "heading",
+    "latency_cells",
+    "number",
+    "outcome",
+    "printable",
+]
+
+LATENCY_ROWS = {
+    "ttft_ms": "TTFT",
+    "tpot_ms": "TPOT",
+    "itl_ms": "ITL",
+    "queue_ms": "Queue",
+    "e2e_latency_s": "E2E",
+}
+"""Keys of `metrics`, and the names by which people know them."""
+
+PERCENTILE_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
+
+ABSENT = "-"
+
+UNITS = ((1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
+"""Length in milliseconds, and name, of the units a latency may be shown in."""
+
+
+def printable(text: object) -> str:
+    """Return `text` on one line without control characters, which could steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Format with at least `digits` significant digits, and commas between thousands."""
+    if value is None:
+        return ABSENT
+    if value == 0 or isinstance(value, int):
+        return f"{value:,}"
+    size = abs(value)
+    if not 0.1 <= size < 1e7:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(digits - len(str(int(size))), 0)}f}"
+
+
+def latency_cells(key: str, stats: dict[str, float | None]) -> tuple[str, list[str]]:
+    """Return the unit that suits one latency, and its figures in the order of the columns.
+
+    One unit serves the whole row: the largest in which the median is at least 1, or a larger
+    one where the maximum would need more than five digits.
+    """
+    scale = 1e3 if key.endswith("_s") else 1.0
+    values = [stats[name] for name in PERCENTILE_COLUMNS]
+    middle, largest = ((stats[name] or 0.0) * scale for name in ("p50", "max"))
+    least = max(middle or largest or 1.0, largest / 1e5)
+    length, unit = next((u for u in reversed(UNITS) if u[0] <= least), UNITS[0])
+    return unit, [number(None if v is None else v * scale / length) for v in values]
+
+
+def heading(summary: dict[str, Any]) -> str:
+    """Say in one line what this is: the model, the GPUs, simulated or measured."""
+    config = summary["config"]
+    model, gpu = config.get("model", "unnamed model"), config.get("gpu", "unnamed GPU")
+    return printable(f"{model} on {gpu}, {summary['kind']}")
+
+
+def facts(summary: dict[str, Any]) -> dict[str, str]:
+    """Say what was run, as labels and lines of text; what is unknown is left out."""
+    config, workload = summary["config"], summary["workload"]
+    cost = summary["provenance"].get("cost_model")
+    lines = {
+        "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
+        "GPU": _hardware(config),
+        "Engine": _engine(config),
+        "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
+        "Source": workload.get("source"),
+        "Costs": _cost(cost) if isinstance(cost, dict) else None,
+    }
+    return {label: printable(line) for label, line in lines.items() if line}
+
+
+def outcome(metrics: dict[str, Any]) -> dict[str, str]:
+    """Say how the run went: rates, requests by outcome, and the KV cache."""
+    lines = {
+        "Throughput": f"{number(metrics['throughput_token_s'])} output tokens/s",
+        "Requests": f"{number(metrics['request_throughput_req_s'])} completed/s",
+        "Goodput": _goodput(metrics),
+        "Completed": _completed(metrics),
+        "Makespan": f"{number(metrics['makespan_s'], 4)} s",
+        "Preemptions": number(metrics["preemptions"]),
+        "KV cache": _kv_cache(metrics["kv_cache"]),
+    }
+    return {label: line for label, line in lines.items() if line}
+
+
+def _goodput(metrics: dict[str, Any]) -> str:
+    slo = metrics["slo"]
+    if slo is None:
+        return ""
+    limits = ", ".join(
+        f"{name.removesuffix('_ms').upper()} ≤ {number(limit)} ms"
+        for name, limit in slo["targets"].items()
+    )
+    verdict = "met" if slo["met"] else "missed"
+    return (
+        f"{number(metrics['goodput_req_s'])} requests/s with {limits}; SLO {verdict}: "
+        f"{slo['attained']['all']:.2%} of {slo['share']:.2%} asked"
+    )
+
+
+def _completed(metrics: dict[str, Any]) -> str:
+    lost = ("rejected", "failed", "unfinished")
+    others = [f"{metrics[name]:,} {name}" for name in lost if metrics[name]]
+    return ", ".join([f"{metrics['completed']:,} of {metrics['requests']:,}", *others])
+
+
+def _kv_cache(cache: dict[str, Any]) -> str:
+    capacity, peak = cache["capacity_blocks"], cache["peak_blocks"]
+    if not capacity:
+        return ""
+    text = f"at most {number(peak)} of {number(capacity)} blocks on one replica"
+    text += "" if peak is None else f" ({peak / capacity:.0%})"
+    hits = cache["prefix_hit_rate"]
+    return text if hits is None else f"{text}; {hits:.1%} of input tokens cached"
+
+
+def _hardware(config: dict[str, Any]) -> str:
+    layout = [f"{name} {config[name]}" for name in ("tp", "pp", "ep", "dp") if name in config]
+    shown = [text for text in layout if text.startswith("tp") or not text.endswith(" 1")]
+    replicas = config.get("replicas", 1)
+    if replicas != 1:
+        shown.append(f"{replicas} replicas ({config.get('router', 'unknown router')})")
+    return _join(config.get("gpu"), *shown)
+
+
+def _engine(config: dict[str, Any]) -> str:
+    named = {
+        "max_num_seqs": "sequences",
+        "max_num_batched_tokens": "tokens an iteration",
+        "max_model_len": "tokens a request",
+    }
+    limits = [f"{config[key]:,} {what}" for key, what in named.items() if _whole(config.get(key))]
+    scheduler = config.get("scheduler") or config.get("engine")
+    return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
+
+
+def _load(workload: dict[str, Any]) -> str:
+    parts = []
+    if _whole(workload.get("requests")):
+        parts.append(f"{workload['requests']:,} requests")
+    if isinstance(workload.get("rps"), int | float):
+        parts.append(f"{number(float(workload['rps']))}/s")
+    for key, label in (("input_tokens", "ISL"), ("output_tokens", "OSL")):
+        lengths = workload.get(key)
+        mean = lengths.get("mean") if isinstance(lengths, dict) else lengths
+        if isinstance(mean, int | float):
+            parts.append(f"mean {label} {number(float(mean))}")
+    return ", ".join(parts)
+
+
+def _cost(cost: dict[str, Any]) -> str:
+    level, source = cost.get("level"), cost.get("source")
+    return f"{level}: {source}" if level and source else str(level or source or "")
+
+
+def _prefixed(config: dict[str, Any], keys: tuple[str, ...]) -> str:
+    values = [str(config[key]) for key in keys if config.get(key)]
+    return f"{values[-1]} weights" if values else ""
+
+
+def _join(*parts: object) -> str:
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
