@@ -229,23 +229,28 @@ def _chart(rows: list[dict[str, Any]], title: str) -> alt.Chart:
 
 def _color(lines: dict[str, Any]) -> alt.Color:
     scale = alt.Scale(domain=list(lines), range=PALETTE[: len(lines)])
-    legend = None if len(lines) == 1 else alt.Legend(title=None, orient="top")
-    return alt.Color("series:N", scale=scale, legend=legend)
+    return alt.Color("series:N", scale=scale, legend=_legend(lines))
 
 
 def _dash(lines: dict[str, Any]) -> alt.StrokeDash:
     """Tell the lines apart without colour too."""
     dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     scale = alt.Scale(domain=list(lines), range=dashes[: len(lines)])
-    legend = None if len(lines) == 1 else alt.Legend(title=None, orient="top")
-    return alt.StrokeDash("series:N", scale=scale, legend=legend)
+    return alt.StrokeDash("series:N", scale=scale, legend=_legend(lines))
+
+
+def _legend(lines: dict[str, Any]) -> alt.Legend | None:
+    """A legend above the chart that shows each line's dashes; none for a single line."""
+    if len(lines) == 1:
+        return None
+    return alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=250, offset=4)
 
 
 def _log(values: NDArray[np.float64]) -> dict[str, Any]:
     """A logarithmic scale over the positive values, at least a factor of two wide, and its axis.
 
     Vega labels what fits of 1 to 9 in each decade, which leaves odd gaps; a scale of more
-    than half a decade is therefore labelled at 1, 2, 5, or at 1, 3, or at 1.
+    than half a decade is therefore labelled at a few fixed multiples.
     """
     positive = values[values > 0]
     low, high = (float(positive.min()), float(positive.max())) if positive.size else (1.0, 10.0)
@@ -255,7 +260,8 @@ def _log(values: NDArray[np.float64]) -> dict[str, Any]:
     decades = np.log10(high / low)
     if decades < 0.5:
         return {"scale": scale}
-    steps = (1, 2, 5) if decades <= 2 else (1, 3) if decades <= 4 else (1,)
+    few = (1, 2, 5) if decades <= 2 else (1, 3) if decades <= 4 else (1,)
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if decades < 1 else few
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [step * 10.0**power for power in powers for step in steps]
     shown = [tick for tick in ticks if low <= tick <= high]
