@@ -1,0 +1,98 @@
+"""The program `servetwin`: its verbs, loaded when they are used, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from servetwin import __version__
+from servetwin.errors import InputError
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "simulate": "Simulate a workload on a deployment.",
+    "workload": "Show, convert or generate workloads.",
+    "catalog": "List models, GPUs and links.",
+    "report": "Write report.html again from the files of a run.",
+    "doctor": "Check this machine and installation.",
+}
+"""Each verb is the `app` of the module of its name in this folder."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells count it: 128 and the number of the signal."""
+
+
+class Verb(TyperCommand):
+    """A verb that knows its name and purpose, and imports the rest when it is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
+        app = import_module(f"servetwin.cli.{self.name}").app
+        return typer.main.get_command(app).make_context(info_name, args, *rest, **extra)
+
+
+class Verbs(TyperGroup):
+    """The verbs in the order of VERBS."""
+
+    def __init__(self, **attributes: Any) -> None:
+        verbs = {name: Verb(name, help=text) for name, text in VERBS.items()}
+        super().__init__(**{**attributes, "commands": verbs})
+
+
+program = typer.Typer(
+    cls=Verbs,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@program.callback(epilog="servetwin VERB --help explains a verb.")
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A digital twin for LLM serving."""
+    if version:
+        print(f"servetwin {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    status = 1
+    try:
+        status = _run(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted. Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def _run(args: list[str]) -> int:
+    try:
+        result = typer.main.get_command(program).main(
+            args, prog_name="servetwin", standalone_mode=False
+        )
+    except InputError as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        return _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
+    if result == INTERRUPTED:
+        print("servetwin: interrupted", file=sys.stderr)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"servetwin: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,136 @@
+"""RunSettings -> what the simulator needs, and the settings as they turned out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from servetwin.catalog import find_accelerator, find_link, find_model
+from servetwin.cli.build_workload import build_workload
+from servetwin.cli.settings import OUTPUT_FIELDS, RunSettings
+from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
+from servetwin.cost.checks import check_parallelism
+from servetwin.errors import InputError, nearest
+from servetwin.types import ROUTERS, CostModel, Deployment, Parallelism, Workload
+
+__all__ = ["Prepared", "build_deployment", "prepare", "typical_context"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that one simulation needs."""
+
+    deployment: Deployment
+    workload: Workload
+    cost: CostModel
+    config: dict[str, Any]
+    """Every setting, with nothing left open; RunSettings accepts it again."""
+    notes: tuple[str, ...] = ()
+
+
+def prepare(settings: RunSettings) -> Prepared:
+    """Build deployment, workload and cost model. Raises InputError for whatever cannot run."""
+    if settings.cost != "derived":
+        raise InputError(f"--cost {settings.cost}: only 'derived' is known so far")
+    deployment, notes = build_deployment(settings)
+    workload = build_workload(settings)
+    check_inputs(workload, deployment)
+    return Prepared(
+        deployment=deployment,
+        workload=workload,
+        cost=derive(deployment, typical_context(workload, deployment.settings.max_model_len)),
+        config=resolved(settings, deployment),
+        notes=notes,
+    )
+
+
+def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
+    """Build a deployment that can run, and notes on what was decided for the user."""
+    if settings.model is None:
+        raise InputError("no model: give --model NAME (servetwin catalog models lists them)")
+    if settings.gpu is None:
+        raise InputError("no GPU: give --gpu NAME (servetwin catalog gpus lists them)")
+    if settings.enable_prefix_caching:
+        raise InputError("prefix caching is not simulated yet: leave --enable-prefix-caching away")
+    if settings.router not in ROUTERS:
+        hint = nearest(settings.router, ROUTERS) or f"known: {', '.join(ROUTERS)}"
+        raise InputError(f"router '{settings.router}' is not known: {hint}")
+    model, accelerator = find_model(settings.model), find_accelerator(settings.gpu)
+    deployment = Deployment(
+        model=model,
+        accelerator=accelerator,
+        link=find_link(settings.link or accelerator.link),
+        parallelism=Parallelism(settings.tp, settings.pp, settings.ep, settings.dp),
+        settings=resolve_settings(model, accelerator, **_engine(settings)),
+        replicas=settings.replicas,
+        router=settings.router,
+    )
+    check_parallelism(model, deployment.parallelism)
+    lowered = ""
+    if settings.max_model_len is None:
+        deployment, lowered = lower_max_model_len(deployment)
+    check_deployment(deployment)
+    return deployment, (lowered,) if lowered else ()
+
+
+ENGINE = (
+    "scheduler",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "max_model_len",
+    "block_size",
+    "num_gpu_blocks_override",
+    "gpu_memory_utilization",
+    "quantization",
+    "kv_cache_dtype",
+    "async_scheduling",
+)
+
+
+def _engine(settings: RunSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in ENGINE}
+
+
+def check_inputs(workload: Workload, deployment: Deployment) -> None:
+    """Raise InputError where an input exceeds the model's context.
+
+    That is a mistake in the choice of model or trace. A request that only its output makes
+    too long, or that exceeds a smaller max-model-len, is rejected by the engine and counted.
+    """
+    context = deployment.model.max_model_len
+    too_long = np.flatnonzero(workload.input_tokens > context)
+    if too_long.size:
+        first = int(too_long[0])
+        raise InputError(
+            f"{workload.source}: request {first} has {workload.input_tokens[first]} input tokens, "
+            f"more than the context of {deployment.model.name} ({context}); {too_long.size} of "
+            f"{len(workload)} requests do: choose a model with a longer context"
+        )
+
+
+def typical_context(workload: Workload, longest: int) -> int:
+    """Tokens in the cache of a sequence seen at a random decode step.
+
+    A request with `o` output tokens is seen `o` times, on average half-way through, so this
+    is the mean of input + output/2, weighted by output; at most `longest`.
+    """
+    inputs = workload.input_tokens.astype(np.float64)
+    outputs = workload.output_tokens.astype(np.float64)
+    mean = float(np.average(inputs + outputs / 2, weights=outputs))
+    return max(1, min(round(mean), longest))
+
+
+def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
+    """List every setting that decides the result, as it was decided."""
+    engine = deployment.settings
+    decided = {
+        "model": deployment.model.name,
+        "gpu": deployment.accelerator.name,
+        "link": deployment.link.name,
+        **{name: getattr(engine, name) for name in ENGINE if name != "quantization"},
+        "quantization": engine.weight_dtype,
+    }
+    known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
+    return {name: decided.get(name, value) for name, value in known.items()}

@@ -1,0 +1,98 @@
+"""RunSettings -> Workload: a trace, a preset, or lengths and arrivals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from servetwin.cli.settings import RunSettings
+from servetwin.errors import InputError
+from servetwin.types import Workload
+from servetwin.workload import (
+    GeneratorSpec,
+    at_rate,
+    generate,
+    parse_arrivals,
+    parse_lengths,
+    preset,
+    read,
+    take,
+)
+from servetwin.workload.arrivals import AtOnce, schedule
+
+__all__ = ["build_workload"]
+
+GENERATED = 1000
+"""Requests that are generated where nobody says how many."""
+
+
+def build_workload(settings: RunSettings) -> Workload:
+    """Read or generate the requests. Raises InputError where the settings name none."""
+    if settings.trace is not None:
+        return _from_trace(settings, settings.trace)
+    if settings.format is not None or settings.map is not None:
+        raise InputError("--format and --map describe a trace: give --trace FILE")
+    if settings.workload is not None:
+        return generate(_preset_spec(settings, settings.workload))
+    if settings.isl is not None and settings.osl is not None:
+        return generate(_spec(settings, settings.isl, settings.osl))
+    if settings.isl is not None or settings.osl is not None:
+        raise InputError("--isl and --osl belong together: give both")
+    raise InputError("no workload: give --trace FILE, --workload PRESET, or --isl and --osl")
+
+
+def _from_trace(settings: RunSettings, path: str) -> Workload:
+    workload = read(Path(path), format=settings.format, mapping=settings.map)
+    if settings.requests is not None:
+        if settings.requests > len(workload):
+            raise InputError(
+                f"--requests {settings.requests}: {path} has only {len(workload)} requests"
+            )
+        workload = take(workload, settings.requests)
+    if settings.arrivals is not None:
+        return _with_arrivals(workload, settings, settings.arrivals)
+    return workload if settings.rps is None else at_rate(workload, settings.rps)
+
+
+def _with_arrivals(workload: Workload, settings: RunSettings, arrivals: str) -> Workload:
+    if workload.closed_loop:
+        raise InputError(
+            f"--arrivals {arrivals}: {workload.name} is a closed loop, in which requests wait "
+            "for others; it keeps its own arrivals"
+        )
+    random = np.random.Generator(np.random.PCG64(settings.seed))
+    columns = schedule(parse_arrivals(arrivals, settings.rps), len(workload), random)
+    return replace(
+        workload,
+        arrival=columns.arrival,
+        parent=columns.parent,
+        think_time=columns.think_time,
+    )
+
+
+def _preset_spec(settings: RunSettings, name: str) -> GeneratorSpec:
+    """Take the preset's distributions, but for those that are given."""
+    if settings.arrivals is None:
+        spec = preset(name, settings.requests, settings.rps, settings.seed)
+    else:
+        # The rate only satisfies a preset that has none; the given arrivals replace it.
+        spec = preset(name, settings.requests, settings.rps or 1.0, settings.seed)
+        spec = replace(spec, arrivals=parse_arrivals(settings.arrivals, settings.rps))
+    if settings.isl is not None:
+        spec = replace(spec, input=parse_lengths(settings.isl))
+    if settings.osl is not None:
+        spec = replace(spec, output=parse_lengths(settings.osl))
+    return spec
+
+
+def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
+    arrivals = settings.arrivals or ("once" if settings.rps is None else "poisson")
+    return GeneratorSpec(
+        requests=GENERATED if settings.requests is None else settings.requests,
+        input=parse_lengths(isl),
+        output=parse_lengths(osl),
+        arrivals=AtOnce() if arrivals == "once" else parse_arrivals(arrivals, settings.rps),
+        seed=settings.seed,
+    )

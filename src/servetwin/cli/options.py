@@ -1,0 +1,74 @@
+"""Options of a verb, made from the fields of RunSettings, so that they cannot disagree."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+
+from servetwin.cli.settings import RunSettings
+
+__all__ = ["flag_of", "takes_settings"]
+
+Verb = Callable[..., None]
+
+
+def flag_of(name: str) -> str:
+    """Name of the flag of a field: max_num_seqs -> --max-num-seqs."""
+    return "--" + name.replace("_", "-")
+
+
+def takes_settings(*panels: str) -> Callable[[Verb], Verb]:
+    """Add the options of these panels of RunSettings to a verb, as keyword arguments.
+
+    All but switches arrive as the text that was typed, None where nothing was: RunSettings
+    judges them, in the same words as it judges a file.
+    """
+
+    def decorate(verb: Verb) -> Verb:
+        own = [
+            parameter
+            for parameter in inspect.signature(verb, eval_str=True).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        added = [
+            _parameter(name, field)
+            for name, field in RunSettings.model_fields.items()
+            if _extra(field)["panel"] in panels
+        ]
+        parameters = [*own, *added]
+        verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        verb.__annotations__ = {item.name: item.annotation for item in parameters}
+        return verb
+
+    return decorate
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    extra = _extra(field)
+    switch = not extra["metavar"]
+    flag = flag_of(name)
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if switch else flag,
+        help=f"{field.description}{_default(field, switch)}",
+        rich_help_panel=extra["panel"],
+        metavar=None if switch else extra["metavar"],
+        show_default=False,
+    )
+    annotation = Annotated[bool | None if switch else str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _default(field: FieldInfo, switch: bool) -> str:
+    if field.default is None or switch:
+        return ""
+    return f" [default: {field.default}]"

@@ -1,0 +1,154 @@
+"""RunSettings: everything that `servetwin simulate` can be told, and the only list of it.
+
+Flags, YAML files, `--set` and the `config` of a summary.json all become one RunSettings. The
+name of a field is the name of its flag, with underscores for dashes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["OUTPUT_FIELDS", "TABLES", "RunSettings", "split_table"]
+
+TABLES = ("map", "slo")
+"""Fields with named parts: `--slo ttft=1s,tpot=50ms`, `--set slo.ttft=1s`, or a YAML table."""
+
+OUTPUT_FIELDS = ("out", "chrome_trace", "report")
+"""Fields that say where results go; they are no part of a saved configuration."""
+
+
+def split_table(value: Any) -> Any:
+    """Turn `a=b,c=d` into a dict; leave anything else for validation to judge."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",")]
+    if any(not equals for _, equals, _ in parts):
+        raise ValueError("must be written name=value,name=value")
+    names = [name.strip() for name, _, _ in parts]
+    if len(set(names)) < len(names):
+        raise ValueError("names one part twice")
+    return {name.strip(): text.strip() for name, _, text in parts}
+
+
+def _split_numbers(value: Any) -> Any:
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Table = Annotated[dict[str, str], BeforeValidator(split_table)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Rates = Annotated[list[Positive], BeforeValidator(_split_numbers), Field(min_length=1)]
+
+
+def _option(default: Any, panel: str, metavar: str, text: str) -> Any:
+    """Declare a field with its place in `--help`, its placeholder there, and its description."""
+    extra = {"panel": panel, "metavar": metavar}
+    return Field(default, description=text, json_schema_extra=extra)
+
+
+class RunSettings(BaseModel):
+    """One simulation, or one sweep over request rates."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    model: str | None = _option(
+        None, "Deployment", "NAME", "Catalog name, Hugging Face id, or path to a config.json."
+    )
+    gpu: str | None = _option(
+        None, "Deployment", "NAME", "Accelerator: A100-80GB, H100-SXM, … (see `catalog gpus`)."
+    )
+    link: str | None = _option(
+        None, "Deployment", "NAME", "Connection between the GPUs of one engine; else the GPU's own."
+    )
+    tp: Count = _option(1, "Deployment", "N", "Tensor-parallel devices.")
+    pp: Count = _option(1, "Deployment", "N", "Pipeline stages.")
+    dp: Count = _option(1, "Deployment", "N", "Data-parallel attention ranks of one engine.")
+    ep: Count = _option(1, "Deployment", "N", "Devices over which whole experts are spread.")
+    replicas: Count = _option(1, "Deployment", "N", "Independent engines behind the router.")
+    router: str = _option(
+        "round-robin",
+        "Deployment",
+        "NAME",
+        "round-robin, least-outstanding, least-tokens, power-of-two or random.",
+    )
+
+    scheduler: str = _option(
+        "vllm", "Engine", "NAME", "vllm, sarathi, orca, static, slots or single."
+    )
+    max_num_seqs: Count | None = _option(None, "Engine", "N", "Requests that may run at once.")
+    max_num_batched_tokens: Count | None = _option(
+        None, "Engine", "N", "Tokens one iteration may process."
+    )
+    max_model_len: Count | None = _option(
+        None, "Engine", "N", "Longest input plus output; else the model's, or what memory holds."
+    )
+    block_size: Count = _option(16, "Engine", "N", "Tokens in one KV block.")
+    num_gpu_blocks_override: Count | None = _option(
+        None, "Engine", "N", "KV blocks, whatever the memory would hold."
+    )
+    gpu_memory_utilization: float = _option(
+        0.9, "Engine", "SHARE", "Share of GPU memory the engine takes."
+    )
+    quantization: str | None = _option(
+        None, "Engine", "NAME", "Format of the weights: fp8, awq, …; else as published."
+    )
+    kv_cache_dtype: str = _option("auto", "Engine", "NAME", "auto, fp8, …")
+    async_scheduling: bool | None = _option(
+        None, "Engine", "", "Plan an iteration while the one before it runs (vLLM's default)."
+    )
+    enable_prefix_caching: bool = _option(False, "Engine", "", "Not simulated yet.")
+    engine_args: str | None = _option(
+        None, "Engine", '"…"', "A pasted `vllm serve` line; other flags win over it."
+    )
+
+    trace: str | None = _option(None, "Workload", "FILE", "Replay a trace or a request log.")
+    format: str | None = _option(
+        None, "Workload", "NAME", "Format of the trace; else its content decides."
+    )
+    map: Table | None = _option(
+        None, "Workload", "ROLE=COLUMN,…", "Read any log: arrival=ts,input=prompt_tokens,output=…"
+    )
+    workload: str | None = _option(
+        None, "Workload", "PRESET", "Generate requests like a public trace: azure-conv, …"
+    )
+    isl: str | None = _option(
+        None, "Workload", "LENGTHS", "Input tokens: 512, 100..2000, lognormal:mean=1024,p90=2000."
+    )
+    osl: str | None = _option(None, "Workload", "LENGTHS", "Output tokens, written the same way.")
+    arrivals: str | None = _option(
+        None,
+        "Workload",
+        "PROCESS",
+        "poisson, constant, gamma:cv=2, closed:concurrency=32,think=1s, …",
+    )
+    rps: Positive | None = _option(
+        None, "Workload", "RATE", "Requests per second; a trace is played faster or slower."
+    )
+    requests: Count | None = _option(
+        None, "Workload", "N", "How many to generate, or to take from the trace."
+    )
+    seed: Annotated[int, Field(ge=0)] = _option(
+        0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."
+    )
+
+    cost: str = _option("derived", "Simulation", "LEVEL", "Where times come from: derived.")
+    slo: Table | None = _option(
+        None, "Simulation", "LIMITS", "ttft=500ms,tpot=50ms,e2e=10s,p=0.99; gives goodput."
+    )
+    sweep_rps: Rates | None = _option(
+        None, "Simulation", "RATES", "Load curve over these rates: 0.5,1,2,4,8."
+    )
+    snapshot_interval: str = _option(
+        "1s", "Simulation", "TIME", "Between rows of the timeline; 0s for none."
+    )
+    reference: bool = _option(
+        False, "Simulation", "", "Use the slow simulator that defines the answer."
+    )
+
+    out: str | None = _option(None, "Output", "DIR", "Write the result's files to this folder.")
+    chrome_trace: bool = _option(
+        False, "Output", "", "Also write trace.json for chrome://tracing or Perfetto."
+    )
+    report: bool = _option(True, "Output", "", "Write report.html beside the files.")
