@@ -135,7 +135,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
         if isinstance(item, Mapping):
             flat.update(_flat(item, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = "not set" if item is None else item
+            shown = f"{item:,.6g}" if isinstance(item, float) else item
+            flat[f"{prefix}{key}"] = "not set" if item is None else shown
     return flat
 
 
@@ -155,7 +156,7 @@ def _library() -> str:
     """Vega, Vega-Lite and vega-embed in one script, which vl-convert carries with it."""
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle(None)
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
