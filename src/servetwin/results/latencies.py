@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from servetwin.types import RequestTable, Status
 from servetwin.units import NOT_YET
 
-__all__ = ["LATENCIES", "Latency", "chunks", "latencies_ps", "tpot_parts"]
+__all__ = ["LATENCIES", "Latency", "chunks", "completed", "latencies_ps", "tpot_parts"]
 
 CHUNK = 1 << 18
 """Rows handled at once, so that temporaries stay in the processor's cache."""

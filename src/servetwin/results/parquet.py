@@ -19,6 +19,9 @@ __all__ = ["Columns", "Reader", "write"]
 ROWS = 1 << 18
 """Rows in one row group, which bounds the memory that writing and reading need."""
 
+MAX_ROWS = 1 << 31
+"""Most rows that are read; more is taken for a damaged file."""
+
 ENCODINGS = {pa.float64(): "BYTE_STREAM_SPLIT", pa.int64(): "DELTA_BINARY_PACKED"}
 """Encodings of columns that seldom repeat a value; all others are dictionaries.
 
@@ -64,9 +67,11 @@ class Reader:
             self.file = pq.ParquetFile(path)
         except FileNotFoundError:
             raise InputError(f"'{path}' is missing") from None
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"'{path}' is not a readable Parquet file: {error}") from None
         self.rows = self.file.metadata.num_rows
+        if not 0 <= self.rows <= MAX_ROWS:
+            raise InputError(f"'{path}' claims {self.rows} rows; at most {MAX_ROWS} can be read")
         self.metadata = self.file.schema_arrow.metadata or {}
         present = self.file.schema_arrow.names
         missing = [name for name in schema.names if name not in present]
@@ -137,7 +142,7 @@ class Reader:
         try:
             for batch in self.file.iter_batches(ROWS, columns=[name]):
                 yield batch.column(0)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"'{self.path}', column {name}: {error}") from None
 
 

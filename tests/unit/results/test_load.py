@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.runs import Shape, synthetic_run
 
 from servetwin.results import LoadPoint, Slo, knee, load_point, summary
+from support.runs import Shape, synthetic_run
 
 
 def queue_point(rate: float, capacity: float = 10.0) -> LoadPoint:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.runs import Shape, request_table, synthetic_run
 
 from servetwin.results import Slo, compute
 from servetwin.results.metrics import describe
 from servetwin.types import RequestTable, RunResult, Status
 from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S
+from support.runs import Shape, request_table, synthetic_run
 
 PERCENTS = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "max": 100}
 
