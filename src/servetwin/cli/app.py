@@ -48,6 +48,7 @@ program = typer.Typer(
     cls=Verbs,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -35,7 +35,7 @@ def build_workload(settings: RunSettings) -> Workload:
     if settings.format is not None or settings.map is not None:
         raise InputError("--format and --map describe a trace: give --trace FILE")
     if settings.workload is not None:
-        return generate(_preset_spec(settings, settings.workload))
+        return _from_preset(settings, settings.workload)
     if settings.isl is not None and settings.osl is not None:
         return generate(_spec(settings, settings.isl, settings.osl))
     if settings.isl is not None or settings.osl is not None:
@@ -70,6 +70,14 @@ def _with_arrivals(workload: Workload, settings: RunSettings, arrivals: str) -> 
         parent=columns.parent,
         think_time=columns.think_time,
     )
+
+
+def _from_preset(settings: RunSettings, name: str) -> Workload:
+    workload = generate(_preset_spec(settings, name))
+    if settings.rps is None or settings.arrivals is not None or len(workload) < 2:
+        return workload
+    # A preset's rate drifts, so that a part of it comes faster or slower than was asked for.
+    return at_rate(workload, settings.rps)
 
 
 def _preset_spec(settings: RunSettings, name: str) -> GeneratorSpec:

@@ -34,7 +34,9 @@ def command_line() -> str:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+def progress(
+    what: str, total: int
+) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
     """Show a bar on a terminal, nothing in a pipe.
 
     Yields a function to be told how many of `total` are done, and one to be told a message.

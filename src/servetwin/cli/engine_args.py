@@ -33,14 +33,14 @@ SHORT |= {"q": "quantization", "ep": "enable-expert-parallel"}
 SWITCHES = ("async-scheduling", "enable-prefix-caching", "enable-expert-parallel")
 
 # Names, addresses, logs and parsers: they change no time. Chunked prefill is always on.
-WITHOUT_EFFECT = frozenset(
-    """host port api-key served-model-name tokenizer tokenizer-mode revision tokenizer-revision
+WITHOUT_EFFECT = """
+    host port api-key served-model-name tokenizer tokenizer-mode revision tokenizer-revision
     download-dir load-format seed chat-template tool-call-parser reasoning-parser max-log-len
     uvicorn-log-level root-path ssl-keyfile ssl-certfile response-role hf-token config-format
     generation-config allowed-origins distributed-executor-backend
     trust-remote-code disable-log-requests disable-log-stats enable-log-requests
-    enable-auto-tool-choice enable-chunked-prefill""".split()
-)
+    enable-auto-tool-choice enable-chunked-prefill
+"""
 
 HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG])")
 FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -122,7 +122,7 @@ def _is_switch(name: str) -> bool:
 def _without_effect(name: str, value: str | None) -> bool:
     if name == "dtype":
         return value in ("auto", "bfloat16", "float16", "half")
-    return name in WITHOUT_EFFECT
+    return name in WITHOUT_EFFECT.split()
 
 
 def _plain_count(setting: str, value: str) -> str:

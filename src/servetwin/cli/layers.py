@@ -57,8 +57,7 @@ def load_settings(
     if config is not None:
         from servetwin.cli.config_file import read_config
 
-        values, where = read_config(config)
-        layers.insert(0, Layer(values, where))
+        layers.insert(0, Layer(*read_config(config)))
     merged: dict[str, Any] = {}
     where: dict[str, str] = {}
     unknown: tuple[str, ...] = ()

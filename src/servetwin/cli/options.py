@@ -8,12 +8,34 @@ from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
+from typer.core import TyperCommand
 
 from servetwin.cli.settings import RunSettings
 
-__all__ = ["flag_of", "takes_settings"]
+__all__ = ["PanelCommand", "flag_of", "takes_settings"]
 
 Verb = Callable[..., None]
+
+NAMES_WIDTH = 32
+"""Columns for the names of options in `--help`; a longer name gets a line of its own."""
+
+
+class PanelCommand(TyperCommand):
+    """A verb whose `--help` groups its options under headings and never cuts a name."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                title = getattr(parameter, "rich_help_panel", None) or "Options"
+                panels.setdefault(title, []).append(record)
+        # What every verb has comes last.
+        panels["Options"] = panels.pop("Options", [])
+        for title, records in panels.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records, col_max=NAMES_WIDTH)
 
 
 def flag_of(name: str) -> str:
@@ -64,8 +86,11 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         metavar=None if switch else extra["metavar"],
         show_default=False,
     )
-    annotation = Annotated[bool | None if switch else str | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    kind: Any = bool | None if switch else str | None
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
 
 
 def _default(field: FieldInfo, switch: bool) -> str:

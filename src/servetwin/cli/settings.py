@@ -44,8 +44,7 @@ Rates = Annotated[list[Positive], BeforeValidator(_split_numbers), Field(min_len
 
 def _option(default: Any, panel: str, metavar: str, text: str) -> Any:
     """Declare a field with its place in `--help`, its placeholder there, and its description."""
-    extra = {"panel": panel, "metavar": metavar}
-    return Field(default, description=text, json_schema_extra=extra)
+    return Field(default, description=text, json_schema_extra={"panel": panel, "metavar": metavar})
 
 
 class RunSettings(BaseModel):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servetwin.cli.console import command_line, progress, stdout, warn
-from servetwin.cli.options import takes_settings
+from servetwin.cli.options import PanelCommand, takes_settings
 from servetwin.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servetwin.sim import SimOptions
     from servetwin.types import RunResult
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 PANELS = ("Deployment", "Engine", "Workload", "Simulation", "Output")
 
@@ -33,7 +33,7 @@ Assignments = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=PanelCommand)
 @takes_settings(*PANELS)
 def simulate(
     config: Config = None,
@@ -43,7 +43,9 @@ def simulate(
 ) -> None:
     """Simulate a workload on a deployment.
 
-    servetwin simulate --model meta-llama/Llama-3.1-8B --gpu A100-80GB --trace log.csv --out out
+    \b
+    servetwin simulate --model meta-llama/Llama-3.1-8B --gpu A100-80GB \\
+        --workload azure-conv --out out/first
     """
     from servetwin.cli.layers import load_settings
 

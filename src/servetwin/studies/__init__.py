@@ -1,0 +1,1 @@
+"""Named, reproducible experiments: one file each."""
