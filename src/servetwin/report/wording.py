@@ -46,20 +46,21 @@ def number(value: float | None, digits: int = 3) -> str:
     size = abs(value)
     if not 0.1 <= size < 1e7:
         return f"{value:.{digits}g}"
-    return f"{value:,.{max(digits - len(str(int(size))), 0)}f}"
+    before_point = len(str(int(size))) if size >= 1 else 0
+    return f"{value:,.{max(digits - before_point, 0)}f}"
 
 
 def latency_cells(key: str, stats: dict[str, float | None]) -> tuple[str, list[str]]:
     """Return the unit that suits one latency, and its figures in the order of the columns.
 
-    One unit serves the whole row: the largest in which the median is at least 1, or a larger
-    one where the maximum would need more than five digits.
+    One unit serves the whole row: the smallest in which the median is below 1,000 and the
+    maximum below 100,000.
     """
     scale = 1e3 if key.endswith("_s") else 1.0
     values = [stats[name] for name in PERCENTILE_COLUMNS]
     middle, largest = ((stats[name] or 0.0) * scale for name in ("p50", "max"))
-    least = max(middle or largest or 1.0, largest / 1e5)
-    length, unit = next((u for u in reversed(UNITS) if u[0] <= least), UNITS[0])
+    least = max((middle or largest or 1.0) / 1e3, largest / 1e5)
+    length, unit = next((unit for unit in UNITS if unit[0] > least), UNITS[-1])
     return unit, [number(None if v is None else v * scale / length) for v in values]
 
 

@@ -1,0 +1,153 @@
+"""The summary on a terminal: 80 columns, no control characters, every figure there."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from servetwin.report import print_summary
+from servetwin.report.wording import latency_cells, number
+from servetwin.results import parse_slo, summary
+from servetwin.types import RunResult, Status
+from support.runs import Shape, request_table, synthetic_run
+
+SLO = parse_slo("ttft=500ms,tpot=50ms,e2e=10s")
+
+
+def printed(content: dict[str, Any], width: int = 80, colour: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=colour, color_system=None)
+    print_summary(content, console)
+    return stream.getvalue()
+
+
+def test_everything_a_reader_asks_for_is_there() -> None:
+    text = printed(summary(synthetic_run(), SLO))
+    for word in (
+        "meta-llama/Llama-3.1-8B",
+        "A100-80GB",
+        "tp 1",
+        "2 replicas",
+        "synthetic, 400 requests",
+        "derived: roofline",
+        "TTFT",
+        "TPOT",
+        "ITL",
+        "Queue",
+        "E2E",
+        "p99",
+        "output tokens/s",
+        "SLO missed",
+        "397 of 400, 3 rejected",
+        "Preemptions",
+        "2,222 of 4,096 blocks",
+        "Costs are derived from data sheets",
+    ):
+        assert word in text, word
+
+
+LONG = "x" * 300
+RUNS = {
+    "usual": synthetic_run(),
+    "empty": synthetic_run(
+        requests=request_table(arrival=[]), config={}, workload={}, provenance={}, notes=()
+    ),
+    "rejected": synthetic_run(requests=request_table(arrival=[0], status=[Status.REJECTED])),
+    "long words": synthetic_run(
+        config={"model": LONG, "gpu": LONG, "replicas": 10**6, "router": LONG},
+        workload={"dataset": LONG, "source": LONG, "requests": 10**9, "rps": 1e-9},
+        notes=(LONG, "word " * 100, "語" * 200),
+    ),
+    "huge": synthetic_run(
+        requests=request_table(
+            arrival=[0, 0],
+            first_scheduled=[1, 5 * 10**18],
+            first_token=[2, 6 * 10**18],
+            finish=[9, 7 * 10**18],
+            output_tokens=[2, 10**8],
+        )
+    ),
+    "odd types": synthetic_run(
+        config={"model": None, "gpu": ["a"], "tp": "x", "max_num_seqs": True},
+        workload={"requests": "many", "rps": "fast", "input_tokens": 5},
+        provenance={"cost_model": "none"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_line_is_longer_than_the_terminal(name: str, width: int) -> None:
+    run: RunResult = RUNS[name]
+    for slo in (None, SLO):
+        lines = printed(summary(run, slo), width).splitlines()
+        assert max(cell_len(line) for line in lines) <= width
+        assert "…" not in "".join(lines)
+
+
+def test_strings_of_a_run_can_neither_style_nor_steer_the_terminal() -> None:
+    run = synthetic_run(
+        config={"model": "[red]m[/red]\x1b[2J\x07\r\nx"}, notes=("[bold]", "\x9b1m")
+    )
+    text = printed(summary(run))
+    assert "[red]m[/red]" in text
+    assert "[bold]" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@given(st.floats(1e-9, 1e12))
+def test_numbers_keep_three_digits(value: float) -> None:
+    shown = float(number(value).replace(",", ""))
+    assert shown == pytest.approx(value, rel=0.0051)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "-"),
+        (0, "0"),
+        (0.0, "0.0"),
+        (1234567, "1,234,567"),
+        (1234.5, "1,234"),
+        (12.345, "12.3"),
+        (0.5, "0.500"),
+        (0.01234, "0.0123"),
+    ],
+)
+def test_numbers(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+def stats(p50: float | None, largest: float | None) -> dict[str, float | None]:
+    return dict.fromkeys(("mean", "p50", "p90", "p95", "p99"), p50) | {"max": largest}
+
+
+@pytest.mark.parametrize(
+    ("key", "p50", "largest", "unit", "last"),
+    [
+        ("ttft_ms", 250.0, 3000.0, "ms", "3,000"),
+        ("ttft_ms", 2500.0, 3000.0, "s", "3.00"),
+        ("ttft_ms", 250.0, 300_000.0, "s", "300"),
+        ("queue_ms", 0.0, 0.0, "ms", "0.0"),
+        ("queue_ms", 0.25, 0.5, "µs", "500"),
+        ("e2e_latency_s", 0.25, 0.5, "ms", "500"),
+        ("e2e_latency_s", 25.0, 50.0, "s", "50.0"),
+        ("e2e_latency_s", None, None, "ms", "-"),
+    ],
+)
+def test_a_row_is_shown_in_the_unit_that_suits_it(
+    key: str, p50: float | None, largest: float | None, unit: str, last: str
+) -> None:
+    found, cells = latency_cells(key, stats(p50, largest))
+    assert (found, cells[-1]) == (unit, last)
+
+
+def test_a_pipe_gets_no_escape_codes() -> None:
+    text = printed(summary(synthetic_run(Shape(requests=50))))
+    assert "\x1b" not in text
