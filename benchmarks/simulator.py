@@ -1,24 +1,19 @@
 """How fast the kernel is, against the reference and against its own goals.
 
-Run: `make bench`, or `python benchmarks/simulator.py [--quick] [--json FILE]`.
-
-Rates are requests per second of CPU time of one thread, the best of three runs; ratios
-come from one process, so that both sides had the same machine. The workload is the
-`azure-conv` preset (fitted to a public trace), at that trace's rate for each replica, on
-Llama-3.1-8B and A100-80GB.
+Rates are requests per second of CPU time of one thread, the best of three runs; ratios come
+from one process, so that both sides had the same machine. The workload is the `azure-conv`
+preset (fitted to a public trace), at that trace's rate for each replica, on Llama-3.1-8B
+and A100-80GB.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import resource
-import sys
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
+from benchmarks.figures import Figure, at_least, at_most
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.sim import SimOptions, simulate
@@ -26,23 +21,10 @@ from servetwin.types import ROUTERS, CostModel, Deployment, Workload
 from servetwin.units import PS_PER_S
 from servetwin.workload import generate, preset
 
+__all__ = ["measure"]
+
 RATE = 5.5
 """Requests per second and replica."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table."""
-
-    name: str
-    value: float
-    goal: str
-    met: bool
-    unit: str
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.met else "NOT MET"
-        return f"{self.name:<52} {self.value:>9.4g} {self.unit:<9} {self.goal:<10} {verdict}"
 
 
 def deployment(replicas: int = 1, router: str = "round-robin") -> tuple[Deployment, CostModel]:
@@ -75,17 +57,15 @@ def speed(requests: int) -> list[Figure]:
     few = load(2_000)
     slow = cpu_seconds(few, 1, "round-robin", SimOptions(snapshot_interval=0, engine="reference"))
     rate = requests / single
-    ratio = rate / (len(few) / slow)
-    overhead = (seen / single - 1) * 100
     figures = [
-        Figure("one replica", rate / 1e6, ">= 3", rate >= 3e6, "M req/s"),
-        Figure("… over the reference", ratio, ">= 500", ratio >= 500, "x"),
-        Figure("… more with 1 s snapshots", overhead, "< 15", overhead < 15, "%"),
+        at_least("one replica", rate / 1e6, 3, "M req/s"),
+        at_least("one replica, over the reference", rate / (len(few) / slow), 500, "x"),
+        at_most("1 s snapshots, more time", (seen / single - 1) * 100, 15, "%"),
     ]
     many = load(requests, 64)
     for router in ROUTERS:
         rate = requests / cpu_seconds(many, 64, router, quiet)
-        figures.append(Figure(f"64 replicas, {router}", rate / 1e6, ">= 1", rate >= 1e6, "M req/s"))
+        figures.append(at_least(f"64 replicas, {router}", rate / 1e6, 1, "M req/s"))
     return figures
 
 
@@ -105,24 +85,10 @@ def memory(requests: int) -> Figure:
         process.start()
         peaks.append(answer.get())
         process.join()
-    each = (peaks[1] - peaks[0]) / (2 * requests / 1e6)
-    return Figure("memory per million requests", each, "<= 110", each <= 110, "MB")
+    return at_most("memory", (peaks[1] - peaks[0]) / (2 * requests / 1e6), 110, "MB/M req")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    arguments = parser.parse_args()
-    requests = 100_000 if arguments.quick else 1_000_000
-    figures = [*speed(requests), memory(requests)]
-    print(f"{requests:,} requests a run, one thread, Python {sys.version.split()[0]}")
-    for figure in figures:
-        print(figure)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([vars(figure) for figure in figures], indent=1))
-    return int(not all(figure.met for figure in figures))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(quick: bool) -> list[Figure]:
+    """The kernel's figures; `quick` uses a tenth of the requests."""
+    requests = 100_000 if quick else 1_000_000
+    return [*speed(requests), memory(requests)]

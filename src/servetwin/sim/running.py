@@ -97,7 +97,16 @@ def simulate(
         kv_peak_blocks=outcome.peak_blocks,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
-        notes=cost.notes,
+        notes=(*cost.notes, *_notes(workload)),
+    )
+
+
+def _notes(workload: Workload) -> tuple[str, ...]:
+    if workload.block_hashes is None:
+        return ()
+    return (
+        "the workload names shared prefixes, but prefix caching is not simulated: an engine "
+        "that has it on (vLLM's default) prefills less",
     )
 
 
