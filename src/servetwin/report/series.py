@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.results.latencies import completed, latencies_ps
+from servetwin.results.latencies import chunks, completed, latencies_ps
 from servetwin.types import RequestTable, Timeline
 from servetwin.units import PS_PER_S
 
@@ -61,22 +61,17 @@ def cdf(table: RequestTable, name: str) -> tuple[Floats, Floats]:
 
 def latency_over_time(table: RequestTable, name: str, bins: int = BINS) -> dict[str, Floats]:
     """Return `t`, `p50` and `p99` in seconds, of the requests that arrived in each bin."""
-    everything = slice(0, len(table))
-    keep = completed(table, name, everything)
-    arrival = table.arrival[keep] / PS_PER_S
-    values = latencies_ps(table, name) / PS_PER_S
+    values = latencies_ps(table, name)
     if values.size == 0:
         return {"t": np.empty(0), "p50": np.empty(0), "p99": np.empty(0)}
-    edges = _edges(
-        float(arrival.min()), float(arrival.max()), min(bins, 1 + values.size // REQUESTS_PER_BIN)
-    )
-    bin_ = np.clip(np.searchsorted(edges, arrival, side="right") - 1, 0, edges.size - 2)
-    order = np.argsort(bin_.astype(np.int16), kind="stable")
-    bounds = np.searchsorted(bin_[order], np.arange(edges.size))
-    values = values[order]
-    filled = np.flatnonzero(np.diff(bounds))
-    parts = [values[bounds[b] : bounds[b + 1]] for b in filled]
-    p50, p99 = np.array([np.percentile(part, (50, 99)) for part in parts]).T
+    bin_, edges = _bins_of_arrival(table, name, bins)
+    if np.any(bin_[1:] < bin_[:-1]):
+        values = values[np.argsort(bin_, kind="stable")]
+    sizes = np.bincount(bin_, minlength=edges.size - 1)
+    ends = np.cumsum(sizes)
+    filled = np.flatnonzero(sizes)
+    parts = (values[ends[b] - sizes[b] : ends[b]] for b in filled)
+    p50, p99 = np.array([np.percentile(part, (50, 99)) for part in parts]).T / PS_PER_S
     return {"t": (edges[filled] + edges[filled + 1]) / 2, "p50": p50, "p99": p99}
 
 
@@ -124,5 +119,13 @@ def in_flight(table: RequestTable, bins: int = BINS) -> tuple[Floats, Floats]:
     return t / PS_PER_S, open_.astype(np.float64)
 
 
-def _edges(start: float, end: float, bins: int) -> Floats:
-    return np.linspace(start, end if end > start else start + 1.0, bins + 1)
+def _bins_of_arrival(table: RequestTable, name: str, bins: int) -> tuple[NDArray[np.int16], Floats]:
+    """Return the bin of each request that has the latency `name`, and the edges in seconds."""
+    arrivals = [table.arrival[rows][completed(table, name, rows)] for rows in chunks(len(table))]
+    requests = sum(part.size for part in arrivals)
+    first = min(int(part.min()) for part in arrivals if part.size)
+    last = max(int(part.max()) for part in arrivals if part.size)
+    count = min(bins, 1 + requests // REQUESTS_PER_BIN)
+    width = max(last - first, PS_PER_S) / count
+    parts = [np.minimum((part - first) / width, count - 1).astype(np.int16) for part in arrivals]
+    return np.concatenate(parts), (first + width * np.arange(count + 1)) / PS_PER_S
