@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cli.build_workload import build_workload
@@ -16,6 +17,9 @@ from servetwin.errors import InputError, nearest
 from servetwin.types import ROUTERS, CostModel, Deployment, Parallelism, Workload
 
 __all__ = ["Prepared", "build_deployment", "prepare", "typical_context"]
+
+
+Tokens = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,13 @@ def typical_context(workload: Workload, longest: int) -> int:
     A request with `o` output tokens is seen `o` times, on average half-way through, so this
     is the mean of input + output/2, weighted by output; at most `longest`.
     """
-    inputs = workload.input_tokens.astype(np.float64)
-    outputs = workload.output_tokens.astype(np.float64)
-    mean = float(np.average(inputs + outputs / 2, weights=outputs))
+    inputs, outputs = workload.input_tokens, workload.output_tokens
+
+    def product(left: Tokens, right: Tokens) -> float:
+        return float(np.einsum("i,i", left, right, dtype=np.float64))  # casts piece by piece
+
+    weighted = product(inputs, outputs) + product(outputs, outputs) / 2
+    mean = weighted / float(outputs.sum(dtype=np.int64))
     return max(1, min(round(mean), longest))
 
 

@@ -41,6 +41,10 @@ def take(workload: Workload, n: int) -> Workload:
     )
 
 
+CHUNK = 1 << 18
+"""Arrivals that are Python integers at one time; a Python integer takes 40 bytes."""
+
+
 def at_rate(workload: Workload, rps: float) -> Workload:
     """Scale all gaps between arrivals by one factor, such that they come at `rps` a second.
 
@@ -60,13 +64,19 @@ def at_rate(workload: Workload, rps: float) -> Workload:
         )
     factor = Fraction(count - 1) * PS_PER_S / (Fraction(str(rps)) * workload.span_ps)
     up, down = factor.numerator, factor.denominator
-    times = workload.arrival[known].tolist()
-    first = times[0]
-    scaled = [first + ((time - first) * up * 2 + down) // (2 * down) for time in times]
-    if scaled[-1] > MAX_TIME_PS:
-        days = scaled[-1] // (86_400 * PS_PER_S)
+    times = workload.arrival[known]
+    first, last = int(times[0]), int(times[-1])
+
+    def scale(time: int) -> int:
+        return first + ((time - first) * up * 2 + down) // (2 * down)
+
+    if scale(last) > MAX_TIME_PS:
+        days = scale(last) // (86_400 * PS_PER_S)
         raise InputError(f"{rps} requests/s stretch {workload.name} over {days:,} days; 90 at most")
-    return with_arrivals(workload, np.array(scaled, dtype=np.int64))
+    for start in range(0, count, CHUNK):
+        part = slice(start, start + CHUNK)
+        times[part] = [scale(time) for time in times[part].tolist()]
+    return with_arrivals(workload, times)
 
 
 def with_arrivals(workload: Workload, arrivals: NDArray[np.int64]) -> Workload:
