@@ -66,7 +66,11 @@ def _root(
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line and exit: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run the command line and exit.
+
+    With 0, 2 for a user's mistake, 130 after Ctrl-C, and 1, silently, where the reader of
+    a pipe has left.
+    """
     status = 1
     try:
         status = _run(sys.argv[1:] if args is None else args)
@@ -74,7 +78,6 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader has what it wanted. Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     sys.exit(status)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,10 +24,13 @@ app = typer.Typer(
 Word = Annotated[str, typer.Argument(metavar="[WORD]", help="Only names that contain it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON list, with all that is known.")]
 
+TEXTS = ("attention", "link")
+"""Columns of words; all others but the name are numbers."""
+
 
 @app.command(cls=PanelCommand)
 def models(word: Word = "", json: Json = False) -> None:
-    """List models by name, with billions of parameters and the longest context."""
+    """List models: billions of parameters, experts, attention, longest context."""
     from servetwin.catalog import count_parameters
     from servetwin.catalog import models as known
 
@@ -38,14 +41,14 @@ def models(word: Word = "", json: Json = False) -> None:
     rows = [
         (
             model.name,
-            f"{count_parameters(model).total / 1e9:,.3g}",
+            _billions(count_parameters(model).total),
             "-" if model.mixture is None else model.mixture.experts,
             _attention(model),
             f"{model.max_model_len:,}",
         )
         for model in found
     ]
-    heads = ("Model", "10⁹", "experts", "attention", "context")
+    heads = ("Model", "10⁹", "MoE", "attention", "context")
     _print_table(heads, rows, word)
 
 
@@ -95,6 +98,10 @@ def _has(name: str, word: str) -> bool:
     return folded(word) in folded(name)
 
 
+def _billions(count: int) -> str:
+    return f"{count / 1e9:,.0f}" if count >= 1e11 else f"{count / 1e9:.3g}"
+
+
 def _attention(model: Model) -> str:
     """Name what is special about the attention of some layers."""
     kinds = dict.fromkeys(kind.value.partition("_")[0] for kind in model.attention)
@@ -110,8 +117,11 @@ def _print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], word: str)
 
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     for position, head in enumerate(heads):
-        text = position == 0 or head in ("attention", "link")
-        table.add_column(head, justify="left" if text else "right", no_wrap=True)
+        if position == 0:
+            table.add_column(head, overflow="fold")
+        else:
+            side: Literal["left", "right"] = "left" if head in TEXTS else "right"
+            table.add_column(head, justify=side, no_wrap=True, min_width=len(head))
     for row in rows:
         table.add_row(*map(str, row))
     if not table.row_count:

@@ -164,9 +164,11 @@ def _reason(kind: str, error: Mapping[str, Any]) -> str:
     context = error.get("ctx", {})
     match kind:
         case "greater_than_equal":
-            return f"must be at least {context['ge']}"
+            return f"must be at least {context['ge']:g}"
         case "greater_than":
-            return f"must be above {context['gt']}"
+            return f"must be above {context['gt']:g}"
+        case "less_than_equal":
+            return f"must be at most {context['le']:,g}"
         case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":
             return "must be a whole number"
         case "float_parsing" | "float_type" | "finite_number":

@@ -83,7 +83,9 @@ class RunSettings(BaseModel):
     max_model_len: Count | None = _option(
         None, "Engine", "N", "Longest input plus output; else the model's, or what memory holds."
     )
-    block_size: Count = _option(16, "Engine", "N", "Tokens in one KV block.")
+    block_size: Annotated[int, Field(ge=1, le=65_536)] = _option(
+        16, "Engine", "N", "Tokens in one KV block."
+    )
     num_gpu_blocks_override: Count | None = _option(
         None, "Engine", "N", "KV blocks, whatever the memory would hold."
     )

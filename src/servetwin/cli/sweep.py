@@ -12,6 +12,7 @@ from servetwin.cli.build_workload import build_workload
 from servetwin.cli.console import progress, stdout
 from servetwin.cli.settings import RunSettings
 from servetwin.cli.simulate import sim_options, slo_of
+from servetwin.errors import InputError
 from servetwin.studies.load_curve import LATENCY_LIMIT, LoadCurve, Setup, describe, measure
 from servetwin.studies.load_curve import write_curve as write_files
 from servetwin.types import Workload
@@ -27,6 +28,11 @@ __all__ = ["sweep"]
 def sweep(settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_json: bool) -> None:
     """Simulate at every rate of `sweep_rps`; `rps` itself is not used."""
     rates = settings.sweep_rps or []
+    if settings.arrivals is not None and settings.arrivals.startswith(("closed", "once")):
+        raise InputError(
+            f"--sweep-rps: arrivals {settings.arrivals!r} set their own rate; sweep an open "
+            "process such as poisson"
+        )
 
     def workload_at(rate: float) -> Workload:
         return build_workload(settings.model_copy(update={"rps": rate}))

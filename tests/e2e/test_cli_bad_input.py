@@ -1,0 +1,138 @@
+"""Every mistake a user can make: one clear line, exit status 2, and nothing written."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+Done = subprocess.CompletedProcess[str]
+
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+ROW = "2023-11-16 18:15:46.6805900,374,44\n"
+
+DEPLOYMENT = ["--model", "meta-llama/Llama-3.1-8B", "--gpu", "A100-80GB"]
+
+
+def simulate(
+    folder: Path, *args: str, limit: Callable[[], None] | None = None, out: str = "out"
+) -> Done:
+    command = [sys.executable, "-m", "servetwin", "simulate", *args, "--out", out]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, preexec_fn=limit)
+
+
+def one_line(done: Done) -> str:
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    prefix = "servetwin: error: "
+    assert done.stderr.startswith(prefix)
+    return done.stderr.removeprefix(prefix).strip()
+
+
+def says(folder: Path, args: Sequence[str], message: Sequence[str]) -> None:
+    before = sorted(folder.rglob("*"))
+    line = one_line(simulate(folder, *args))
+    assert all(part in line for part in message), line
+    assert sorted(folder.rglob("*")) == before
+
+
+TRACES: dict[str, tuple[bytes, list[str]]] = {
+    "empty": (b"", ["bad.csv", "empty"]),
+    "cut in a row": ((AZURE + ROW + "2023-11-16 18:15:46.68").encode(), ["bad.csv:3"]),
+    "binary": (bytes(range(256)) * 8, ["bad.csv"]),
+    "wrong column": (
+        (AZURE.replace("ContextTokens", "ContxtTokens") + ROW).encode(),
+        ["bad.csv:1", "ContextTokens"],
+    ),
+    "negative": ((AZURE + ROW.replace("374", "-374")).encode(), ["bad.csv:2", "ContextTokens"]),
+    "nan": ((AZURE + ROW.replace("374", "nan")).encode(), ["bad.csv:2", "ContextTokens"]),
+    "fraction": ((AZURE + ROW.replace("374", "37.4")).encode(), ["bad.csv:2", "ContextTokens"]),
+    "absurd": ((AZURE + ROW.replace("374", "9" * 15)).encode(), ["bad.csv:2", "ContextTokens"]),
+}
+
+
+@pytest.mark.parametrize("name", list(TRACES))
+def test_a_broken_trace(name: str, tmp_path: Path) -> None:
+    content, message = TRACES[name]
+    (tmp_path / "bad.csv").write_bytes(content)
+    says(tmp_path, [*DEPLOYMENT, "--trace", "bad.csv"], message)
+
+
+def test_a_missing_trace(tmp_path: Path) -> None:
+    says(tmp_path, [*DEPLOYMENT, "--trace", "none.csv"], ["none.csv: no such file"])
+
+
+WORKLOAD = ["--isl", "100", "--osl", "10", "--requests", "5"]
+
+CHOICES: dict[str, tuple[list[str], list[str]]] = {
+    "model": (["--model", "meta-llama/Llama-3.1-9B"], ["unknown model", "Llama-3.1-8B"]),
+    "gpu": (["--gpu", "A100-90GB"], ["unknown GPU", "A100-80GB"]),
+    "does not fit": (["--model", "meta-llama/Llama-3.1-70B"], ["does not fit", "GPUs would do"]),
+    "tp": (["--tp", "3"], ["tp 3 does not divide", "tp can be 1, 2, 4"]),
+    "replicas": (["--replicas", "0"], ["--replicas '0': must be at least 1"]),
+    "rate": (["--rps", "-1"], ["--rps '-1': must be above 0"]),
+    "no number": (["--rps", "fast"], ["--rps 'fast': must be a finite number"]),
+    "context": (["--isl", "200000"], ["request 0", "more than the context", "5 of 5 requests"]),
+    "option": (["--max-num-seq", "4"], ["No such option: --max-num-seq", "--max-num-seqs"]),
+    "set": (["--set", "max_num_seq=4"], ["unknown setting", "max_num_seqs"]),
+    "config": (["--config", "none.yaml"], ["none.yaml: no such file"]),
+    "slo": (["--slo", "ttft=500"], ["ttft=500", "ttft=500ms"]),
+    "prefix": (["--enable-prefix-caching"], ["prefix caching is not simulated yet"]),
+    "snapshots": (["--snapshot-interval", "often"], ["--snapshot-interval often", "100ms"]),
+    "sweep": (["--sweep-rps", "1,x"], ["--sweep-rps 'x'"]),
+    "sweep closed": (
+        ["--sweep-rps", "1,2", "--arrivals", "closed:concurrency=4"],
+        ["set their own rate"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(CHOICES))
+def test_a_bad_choice(name: str, tmp_path: Path) -> None:
+    args, message = CHOICES[name]
+    says(tmp_path, [*DEPLOYMENT, *WORKLOAD, *args], message)
+
+
+def test_an_output_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    assert one_line(simulate(tmp_path, *DEPLOYMENT, *WORKLOAD)).startswith("--out out: is a file")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_output_that_may_not_be_written() -> None:
+    done = simulate(Path("/"), *DEPLOYMENT, *WORKLOAD, out="/proc/servetwin")
+    assert "/proc/servetwin" in one_line(done)
+
+
+@pytest.mark.parametrize("sweep", [[], ["--sweep-rps", "1,2"]])
+def test_a_full_disk_leaves_nothing(sweep: list[str], tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    done = simulate(tmp_path, *DEPLOYMENT, *WORKLOAD, *sweep, limit=limit)
+    assert "cannot write to" in one_line(done)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
+    assert simulate(tmp_path, *DEPLOYMENT, *WORKLOAD).returncode == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+
+    one_line(simulate(tmp_path, *DEPLOYMENT, *WORKLOAD, "--seed", "1", limit=limit))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_report_of_no_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "servetwin", "report", os.fspath(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "holds no summary.json" in one_line(done)
