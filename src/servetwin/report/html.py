@@ -118,8 +118,9 @@ def _latencies(metrics: dict[str, Any]) -> str:
         rows.append(f"<tr><th>{label}</th>{figures_}<td>{unit}</td></tr>")
     body = "\n".join(rows)
     return (
-        f'<table class="figures"><thead><tr><th></th>{head}<th></th></tr></thead>'
-        f"<tbody>{body}</tbody></table>"
+        '<div class="scroll"><table class="figures">'
+        f"<thead><tr><th></th>{head}<th></th></tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
     )
 
 
