@@ -63,7 +63,7 @@ def page(run: RunResult, slo: Slo | None = None) -> str:
         "workload": _pairs(_flat(content["workload"])),
         "provenance": _pairs(_flat(content["provenance"])),
         "definitions": _definitions(),
-        "specs": json.dumps(specs, allow_nan=False).replace("<", "\\u003c"),
+        "specs": inline_json(specs),
         "style": _asset("report.css"),
         "library": library,
         "script": script,
@@ -146,6 +146,11 @@ def _definitions() -> str:
         f"<dt>{_text(word)}</dt><dd>{_text(meaning)}</dd>" for word, meaning in DEFINITIONS.items()
     )
     return "<dl>" + "\n".join(items) + "</dl>"
+
+
+def inline_json(value: Any) -> str:
+    """Return strict JSON that no string within can end a script element with."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.report.definitions import DEFINITIONS
-from servetwin.report.html import page, write_report
+from servetwin.report.html import inline_json, page, write_report
 from servetwin.results import Slo, write_run
 from servetwin.types import Status
 from support.runs import Shape, request_table, synthetic_run
@@ -96,6 +96,11 @@ def test_strings_of_a_run_are_inert() -> None:
     assert not any(tag == "img" for tag, _ in found.tags)
     assert not any(key.startswith("on") for _, attributes in found.tags for key in attributes)
     assert "".join(found.words).count("alert(1)") >= 8
+
+
+def test_json_within_the_page_cannot_end_its_script() -> None:
+    assert "<" not in inline_json({EVIL: EVIL})
+    assert json.loads(inline_json({EVIL: EVIL})) == {EVIL: EVIL}
 
 
 def test_the_size_does_not_grow_with_the_run() -> None:
