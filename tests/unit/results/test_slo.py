@@ -88,3 +88,11 @@ def test_many_rows_are_counted_in_parts() -> None:
     table = request_table(arrival=arrival, first_token=arrival + arrival % 2, finish=arrival + 2)
     assert count_met(table, Slo(ttft=1, e2e=2))["all"] == n
     assert count_met(table, Slo(e2e=1))["all"] == 0
+
+
+def test_one_token_meets_any_tpot_and_two_have_one() -> None:
+    """A measured stream may end after its only token."""
+    table = request_table(
+        arrival=[0, 0, 0], first_token=[1, 1, 1], finish=[99, 99, 11], output_tokens=[1, 2, 2]
+    )
+    assert count_met(table, Slo(tpot=10)) == {"tpot": 2, "all": 2}
