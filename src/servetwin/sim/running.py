@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from servetwin import __version__
-from servetwin.errors import InputError
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, prepare
 from servetwin.types import (
     CostModel,
@@ -69,8 +68,8 @@ def simulate(
     """Simulate `workload` on `deployment`, whose engines cost what `cost` says.
 
     Deterministic: equal arguments give equal results. Requests that could never run are
-    rejected on arrival and counted. Raises InputError where the workload names more
-    follow-ups or snapshots than the clock or the memory can hold.
+    rejected on arrival and counted. Raises InputError where the run outlasts the clock, or
+    its snapshots or replicas would fill the memory.
     """
     inputs = prepare(
         deployment,
@@ -111,7 +110,6 @@ def _notes(workload: Workload) -> tuple[str, ...]:
 
 
 def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
-    _check_horizon(inputs)
     if options.engine == "reference":
         from servetwin.sim import reference
 
@@ -123,29 +121,6 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
     from servetwin.sim import kernel
 
     return kernel.run(inputs, options.progress)
-
-
-def _check_horizon(inputs: SimInputs) -> None:
-    """Refuse a run whose follow-ups alone could pass the end of the clock."""
-    think_time = inputs.workload.think_time
-    if think_time is None:
-        return
-    total = float(np.sum(think_time, dtype=np.float64))
-    if total > 4e18 and _longest_chain(inputs.workload) > 4e18:
-        raise InputError(
-            f"{inputs.workload.source}: think times along one chain of follow-ups add up to "
-            "more than the 46 days a simulation may last"
-        )
-
-
-def _longest_chain(workload: Workload) -> float:
-    assert workload.parent is not None
-    assert workload.think_time is not None
-    ends = np.zeros(len(workload))
-    for number, parent in enumerate(workload.parent):
-        if parent >= 0:
-            ends[number] = ends[parent] + float(workload.think_time[number])
-    return float(ends.max())
 
 
 def describe(deployment: Deployment) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from servetwin.errors import InputError
 from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import EngineSettings, IterationCost, Status, Workload
-from servetwin.units import NOT_YET
+from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S
 
 
 @pytest.fixture(params=["reference", "kernel"])
@@ -195,3 +195,22 @@ def test_equal_seeds_repeat_and_other_seeds_differ(run) -> None:
 def test_a_cluster_that_would_fill_the_machine_is_refused() -> None:
     with pytest.raises(InputError, match="fewer replicas"):
         kernel.run(inputs(workload((0, 10, 1)), replicas=200_000_000))
+
+
+def test_arrivals_up_to_the_last_day_are_served(run) -> None:
+    outcome = run(inputs(workload((0, 10, 2), (MAX_TIME_PS, 10, 2))))
+    assert outcome.status.tolist() == [Status.OK, Status.OK]
+
+
+def test_a_run_beyond_the_clock_is_refused() -> None:
+    slow = replace(FLAT, base=PS_PER_S * 86_400)
+    with pytest.raises(InputError, match="106 days"):
+        kernel.run(replace(inputs(workload((MAX_TIME_PS, 10, 40))), cost=slow))
+
+
+def test_prefill_attention_of_a_huge_prompt_does_not_wrap(run) -> None:
+    """10 M tokens of Llama-like cost in one iteration: 1e14 doubled pairs at 5 ns."""
+    huge = replace(FLAT, prefill_attn=5_000 * 1024)
+    load = inputs(workload((0, 10_000_000, 1)), scheduler="orca", capacity_blocks=10**7)
+    outcome = run(replace(load, cost=huge, max_total_tokens=10**8))
+    assert outcome.finish.tolist() == [100 + 5_000 * 10**14]

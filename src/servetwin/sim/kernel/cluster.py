@@ -18,16 +18,19 @@ from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Record, State
 from servetwin.sim.kernel.tree import set_time, soonest
 from servetwin.types import Status
 
-__all__ = ["DONE", "NEEDS_ROWS", "PAUSED", "run_slice"]
+__all__ = ["DONE", "NEEDS_ROWS", "OVERRUN", "PAUSED", "run_slice"]
 
-DONE, PAUSED, NEEDS_ROWS = 0, 1, 2
+DONE, PAUSED, NEEDS_ROWS, OVERRUN = 0, 1, 2, 3
 
 REJECTED = int(Status.REJECTED)
 
 
 @entry
 def run_slice(state: State, most_events: Int) -> Int:
-    """Simulate up to `most_events` events; return DONE, PAUSED, or NEEDS_ROWS of snapshots."""
+    """Simulate up to `most_events` events.
+
+    Return DONE, PAUSED, NEEDS_ROWS of snapshots, or OVERRUN: the clock has ended.
+    """
     settings = state.settings[0]
     world = state.world[0]
     stop = world.events + most_events
@@ -47,6 +50,8 @@ def run_slice(state: State, most_events: Int) -> Int:
         else:
             r = soonest(state.times, settings.leaves)
             _iterate(state, settings, r, now)
+        if world.overrun:
+            return OVERRUN
     return PAUSED
 
 
@@ -141,6 +146,8 @@ def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
     time = FOREVER if rep.idle else boundary(rep, rep.jump)
+    if time < now:  # it wrapped around
+        state.world[0].overrun = 1
     set_time(state.times, settings.leaves, r, time)
 
 

@@ -23,6 +23,20 @@ def _look_up(table: Ints, slope: Int, index: Int) -> Int:
 
 
 @inlined
+def _attention(settings: Record, replica: Record) -> Int:
+    """Prefill attention, floor((a * pairs + w * window pairs) / 2**bits).
+
+    Split into whole units and the rest, since the products alone could pass 64 bits.
+    """
+    fraction = (1 << ATTENTION_FRACTION_BITS) - 1
+    rest = settings.prefill_attn * (replica.pairs & fraction)
+    rest += settings.prefill_window_attn * (replica.window_pairs & fraction)
+    whole = settings.prefill_attn * (replica.pairs >> ATTENTION_FRACTION_BITS)
+    whole += settings.prefill_window_attn * (replica.window_pairs >> ATTENTION_FRACTION_BITS)
+    return whole + (rest >> ATTENTION_FRACTION_BITS)
+
+
+@inlined
 def duration(state: State, settings: Record, replica: Record) -> Int:
     """Picoseconds of the plan in `replica`; 0 if it is empty."""
     batch = replica.batch
@@ -36,8 +50,5 @@ def duration(state: State, settings: Record, replica: Record) -> Int:
         seen = min(replica.contexts, settings.window * batch)
         total += settings.decode_window_ctx * seen
     if replica.prefill_tokens > 0:
-        attention = settings.prefill_attn * replica.pairs
-        attention += settings.prefill_window_attn * replica.window_pairs
-        total += replica.chunks * settings.prefill_chunk
-        total += attention >> ATTENTION_FRACTION_BITS
+        total += replica.chunks * settings.prefill_chunk + _attention(settings, replica)
     return total

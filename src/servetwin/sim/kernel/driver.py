@@ -9,7 +9,14 @@ import numpy as np
 from servetwin.errors import InputError
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows
 from servetwin.sim.kernel.allocation import allocate
-from servetwin.sim.kernel.cluster import NEEDS_ROWS, PAUSED, finish_snapshots, run_slice
+from servetwin.sim.kernel.cluster import (
+    DONE,
+    NEEDS_ROWS,
+    OVERRUN,
+    PAUSED,
+    finish_snapshots,
+    run_slice,
+)
 from servetwin.sim.kernel.state import FOREVER, SNAPSHOT, State
 
 __all__ = ["MOST_SNAPSHOTS", "SLICE", "run"]
@@ -24,7 +31,12 @@ MOST_SNAPSHOTS = 20_000_000
 def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Outcome:
     """Simulate. `progress` is told how many requests have arrived so far."""
     state = allocate(inputs)
-    while (answer := run_slice(state, SLICE)) != 0:
+    while (answer := run_slice(state, SLICE)) != DONE:
+        if answer == OVERRUN:
+            raise InputError(
+                f"{inputs.workload.source}: the run lasts longer than the 106 days of the clock: "
+                "take fewer requests, shorter think times or a faster deployment"
+            )
         if answer == NEEDS_ROWS:
             state = _with_more_rows(state, inputs)
         if answer == PAUSED and progress is not None:

@@ -167,6 +167,8 @@ def release_followers(state: State, request: Int, now: Int) -> None:
     child = state.child[request]
     while child >= 0:
         arrival = now + state.think[child]
+        if arrival < now:  # it wrapped around
+            world.overrun = 1
         state.arrival[child] = arrival
         heap.push(state.heap_time, state.heap_request, world.heap_size, arrival, child)
         world.heap_size += 1

@@ -25,7 +25,7 @@ __all__ = [
     "State",
 ]
 
-FOREVER = np.int64(1 << 62)
+FOREVER = np.int64((1 << 63) - 1)
 """Later than any event."""
 
 VLLM, SARATHI, ORCA, STATIC, SLOTS = range(5)
@@ -56,7 +56,8 @@ SETTINGS = _record(
 
 WORLD = _record(
     # `root`: next request with an arrival of its own. `random` holds the router's 64 bits.
-    "root roots heap_size turn random events end snapshot_limit"
+    # `overrun`: some time has passed the end of the clock.
+    "root roots heap_size turn random events end overrun snapshot_limit"
 )
 
 REPLICA = _record(
