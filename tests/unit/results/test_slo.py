@@ -93,6 +93,6 @@ def test_many_rows_are_counted_in_parts() -> None:
 def test_one_token_meets_any_tpot_and_two_have_one() -> None:
     """A measured stream may end after its only token."""
     table = request_table(
-        arrival=[0, 0, 0], first_token=[1, 1, 1], finish=[99, 99, 11], output_tokens=[1, 2, 2]
+        arrival=[0] * 4, first_token=[1] * 4, finish=[99, 99, 99, 11], output_tokens=[1, 2, 2, 2]
     )
     assert count_met(table, Slo(tpot=10)) == {"tpot": 2, "all": 2}
