@@ -91,7 +91,7 @@ def test_threads_give_what_one_thread_gives(monkeypatch: pytest.MonkeyPatch) -> 
     assert measure(setup(requests=200), [1.0, 50.0, 100.0, 200.0]) == many
 
 
-def test_a_failure_at_one_rate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_at_one_rate_is_told() -> None:
     whole = setup(requests=10)
 
     def workload_at(rate: float) -> Any:
