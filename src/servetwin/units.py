@@ -53,7 +53,9 @@ def ps_from_seconds(seconds: ArrayLike) -> NDArray[np.int64]:
 def seconds_from_ps(picoseconds: ArrayLike) -> NDArray[np.float64]:
     """Convert picoseconds to float64 seconds; `NOT_YET` becomes NaN."""
     values = np.asarray(picoseconds, dtype=np.int64)
-    return np.where(values == NOT_YET, np.nan, values / PS_PER_S)
+    # Whole seconds apart: the quotient alone would round twice beyond 2**53 ps.
+    whole, rest = np.divmod(values, PS_PER_S)
+    return np.where(values == NOT_YET, np.nan, whole + rest / PS_PER_S)
 
 
 def ceil_div(numerator: int, denominator: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from tests.support.cases import LONGEST_OUTPUT, Shape, sim_inputs
+from support.cases import LONGEST_OUTPUT, Shape, sim_inputs
 
 from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import Outcome, SimInputs
