@@ -8,12 +8,12 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from support.cases import LONGEST_OUTPUT, Shape, sim_inputs
 
 from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import ROUTERS, SCHEDULERS, Status
 from servetwin.units import NOT_YET
+from support.cases import LONGEST_OUTPUT, Shape, sim_inputs
 
 EXAMPLES = {"vllm": 32, "sarathi": 12, "slots": 6, "orca": 5, "static": 5, "single": 5}
 """For each router. Only the first two can preempt, only the first three split prompts."""
