@@ -13,13 +13,15 @@ from servetwin.results.slo import Slo
 from servetwin.results.summary import summary, to_json
 from servetwin.types import RunResult
 
-__all__ = ["REPORT", "REQUESTS", "SUMMARY", "TIMELINE", "TRACE", "read_run", "write_run"]
+__all__ = ["NAMES", "REPORT", "REQUESTS", "SUMMARY", "TIMELINE", "TRACE", "read_run", "write_run"]
 
 SUMMARY = "summary.json"
 REQUESTS = "requests.parquet"
 TIMELINE = "timeline.parquet"
 TRACE = "trace.json"
 REPORT = "report.html"
+NAMES = (SUMMARY, REQUESTS, TIMELINE, TRACE, REPORT)
+"""Names that a run may write, replace or remove in its folder."""
 
 
 def write_run(

@@ -60,9 +60,10 @@ def write_together(folder: Path, writers: Mapping[str, Writer], stale: tuple[str
     """Write the files `writers` names into `folder`, then rename them all into place.
 
     The last of `writers` marks the run as complete: its former version is removed before
-    any other file is replaced, and it is put in place last. Files named in `stale`, left
-    by an earlier run, are removed. On any failure, Ctrl-C included, whatever was written
-    is removed again, folders made for it too; an OSError becomes an InputError.
+    any other file is replaced, and it is put in place last. If there was one, the files
+    named in `stale` are those of an earlier run, and are removed; without it they belong
+    to somebody else, and stay. On any failure, Ctrl-C included, whatever was written is
+    removed again, folders made for it too; an OSError becomes an InputError.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     partial = folder / PARTIAL
@@ -73,8 +74,10 @@ def write_together(folder: Path, writers: Mapping[str, Writer], stale: tuple[str
             partial.mkdir()
             for name, write in writers.items():
                 write(partial / name)
-            for name in (list(writers)[-1], *stale):
-                (folder / name).unlink(missing_ok=True)
+            mark = folder / list(writers)[-1]
+            if mark.exists():
+                for name in (mark.name, *stale):
+                    (folder / name).unlink(missing_ok=True)
             for name in writers:
                 (partial / name).replace(folder / name)
         finally:

@@ -136,6 +136,13 @@ def test_several_row_groups_join_up(tmp_path: Path) -> None:
     assert np.array_equal(ids, np.arange(n))
 
 
+def test_files_of_somebody_else_stay(tmp_path: Path) -> None:
+    """Without a summary.json the folder holds no earlier run, whatever its files are called."""
+    (tmp_path / "trace.json").write_text("mine")
+    write_run(synthetic_run(), tmp_path)
+    assert (tmp_path / "trace.json").read_text() == "mine"
+
+
 def test_files_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
     write_run(
         synthetic_run(),
