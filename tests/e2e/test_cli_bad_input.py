@@ -86,6 +86,9 @@ CHOICES: dict[str, tuple[list[str], list[str]]] = {
     "slo": (["--slo", "ttft=500"], ["ttft=500", "ttft=500ms"]),
     "prefix": (["--enable-prefix-caching"], ["prefix caching is not simulated yet"]),
     "snapshots": (["--snapshot-interval", "often"], ["--snapshot-interval often", "100ms"]),
+    "seed": (["--seed", str(2**63)], ["--seed", "must be below"]),
+    "blocks": (["--num-gpu-blocks-override", "9" * 20], ["--num-gpu-blocks-override", "at most"]),
+    "snapshots too close": (["--snapshot-interval", "1e-13s"], ["--snapshot-interval 1e-13s"]),
     "sweep": (["--sweep-rps", "1,x"], ["--sweep-rps 'x'"]),
     "sweep closed": (
         ["--sweep-rps", "1,2", "--arrivals", "closed:concurrency=4"],
@@ -104,6 +107,15 @@ def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert one_line(simulate(tmp_path, *DEPLOYMENT, *WORKLOAD)).startswith("--out out: is a file")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_output_that_would_replace_the_trace(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    trace = tmp_path / "out" / "trace.json"
+    trace.write_text("[[100, 20]]")
+    done = simulate(tmp_path, *DEPLOYMENT, "--trace", "out/trace.json")
+    assert "would replace out/trace.json" in one_line(done)
+    assert trace.read_text() == "[[100, 20]]"
 
 
 def test_an_output_that_may_not_be_written() -> None:

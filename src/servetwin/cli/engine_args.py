@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from servetwin.errors import InputError
 
-__all__ = ["EngineArgs", "parse_engine_args"]
+__all__ = ["EVERY_DEVICE", "EngineArgs", "parse_engine_args"]
 
 VALUES = {
     "model": "model",
@@ -32,7 +32,10 @@ SHORT |= {"q": "quantization", "ep": "enable-expert-parallel"}
 
 SWITCHES = ("async-scheduling", "enable-prefix-caching", "enable-expert-parallel")
 
-# Names, addresses, logs and parsers: they change no time. Chunked prefill is always on.
+CHUNKS_OFF = "no-enable-chunked-prefill"
+"""Not what is simulated: chunked prefill is always on."""
+
+# Names, addresses, logs and parsers: they change no time.
 WITHOUT_EFFECT = """
     host port api-key served-model-name tokenizer tokenizer-mode revision tokenizer-revision
     download-dir load-format seed chat-template tool-call-parser reasoning-parser max-log-len
@@ -41,6 +44,9 @@ WITHOUT_EFFECT = """
     trust-remote-code disable-log-requests disable-log-stats enable-log-requests
     enable-auto-tool-choice enable-chunked-prefill
 """
+
+EVERY_DEVICE = "all"
+"""Value of `ep` for --enable-expert-parallel: tp x dp, once stronger layers have set these."""
 
 HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG])")
 FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -63,7 +69,6 @@ def parse_engine_args(line: str) -> EngineArgs:
     """
     values: dict[str, str | bool] = {}
     unknown: list[str] = []
-    expert_parallel = False
     for name, value, written in _options(_words(line)):
         positive = name.removeprefix("no-")
         if name in VALUES:
@@ -71,16 +76,14 @@ def parse_engine_args(line: str) -> EngineArgs:
                 raise InputError(f"--engine-args: {written} needs a value")
             values[VALUES[name]] = _plain_count(VALUES[name], value)
         elif positive == "enable-expert-parallel":
-            expert_parallel = positive == name
+            values["ep"] = EVERY_DEVICE if positive == name else "1"
         elif positive in SWITCHES:
             values[positive.replace("-", "_")] = positive == name
-        elif not _without_effect(positive, value):
+        elif name == CHUNKS_OFF or not _without_effect(positive, value):
             unknown.append(written if value is None else f"{written} {value}")
     if values.get("enable_prefix_caching"):
         unknown.append("--enable-prefix-caching")
         values["enable_prefix_caching"] = False
-    if expert_parallel:
-        values["ep"] = str(_whole(values.get("tp")) * _whole(values.get("dp")))
     return EngineArgs(values, tuple(unknown))
 
 
@@ -129,7 +132,3 @@ def _plain_count(setting: str, value: str) -> str:
     """Spell out vLLM's 32k (thousands) and 32K (of 1,024)."""
     match = HUMAN.fullmatch(value) if setting in COUNTS else None
     return str(int(float(match[1]) * FACTORS[match[2]])) if match else value
-
-
-def _whole(value: str | bool | None) -> int:
-    return int(value) if isinstance(value, str) and value.isdecimal() else 1

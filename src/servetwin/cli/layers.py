@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from servetwin.cli.engine_args import parse_engine_args
+from servetwin.cli.engine_args import EVERY_DEVICE, parse_engine_args
 from servetwin.cli.options import flag_of
 from servetwin.cli.settings import TABLES, RunSettings, split_table
 from servetwin.errors import InputError, nearest
@@ -66,7 +66,10 @@ def load_settings(
         _lay_over(merged, layer)
         where |= layer.where
         unknown += layer.unknown
-    return Loaded(_validated(merged, where), unknown)
+    if merged.get("ep") != EVERY_DEVICE:
+        return Loaded(_validated(merged, where), unknown)
+    settings = _validated({**merged, "ep": None}, where)
+    return Loaded(settings.model_copy(update={"ep": settings.tp * settings.dp}), unknown)
 
 
 def from_flags(flags: Mapping[str, Any]) -> Layer:
@@ -167,6 +170,8 @@ def _reason(kind: str, error: Mapping[str, Any]) -> str:
             return f"must be at least {context['ge']:g}"
         case "greater_than":
             return f"must be above {context['gt']:g}"
+        case "less_than":
+            return f"must be below {context['lt']:,g}"
         case "less_than_equal":
             return f"must be at most {context['le']:,g}"
         case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":

@@ -86,7 +86,7 @@ class RunSettings(BaseModel):
     block_size: Annotated[int, Field(ge=1, le=65_536)] = _option(
         16, "Engine", "N", "Tokens in one KV block."
     )
-    num_gpu_blocks_override: Count | None = _option(
+    num_gpu_blocks_override: Annotated[int, Field(ge=2, le=10**12)] | None = _option(
         None, "Engine", "N", "KV blocks, whatever the memory would hold."
     )
     gpu_memory_utilization: float = _option(
@@ -130,7 +130,7 @@ class RunSettings(BaseModel):
     requests: Count | None = _option(
         None, "Workload", "N", "How many to generate, or to take from the trace."
     )
-    seed: Annotated[int, Field(ge=0)] = _option(
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = _option(
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."
     )
 

@@ -56,14 +56,27 @@ def simulate(
         warn(notes[0])
     settings = loaded.settings
     out = None if settings.out is None else Path(settings.out)
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; name a folder")
+    if out is not None:
+        _check_out(out, settings)
     if settings.sweep_rps is not None:
         from servetwin.cli.sweep import sweep
 
         sweep(settings, out, notes, json)
     else:
         _simulate_once(settings, out, notes, json)
+
+
+def _check_out(out: Path, settings: RunSettings) -> None:
+    """Raise InputError where the results would have no folder, or take the trace's place."""
+    from servetwin.results.files import NAMES
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file; name a folder")
+    if settings.trace is None:
+        return
+    trace = Path(settings.trace).resolve()
+    if trace.name in NAMES and trace.parent == out.resolve():
+        raise InputError(f"--out {out}: would replace {settings.trace}; name another folder")
 
 
 def _simulate_once(
@@ -112,7 +125,10 @@ def sim_options(settings: RunSettings) -> SimOptions:
     from servetwin.workload.notation import parse_duration
 
     try:
-        interval = int(ps_from_seconds(parse_duration(settings.snapshot_interval)))
+        seconds = parse_duration(settings.snapshot_interval)
+        interval = int(ps_from_seconds(seconds))
+        if seconds and not interval:
+            raise ValueError("shorter than the clock's step")
         return SimOptions(
             seed=settings.seed,
             snapshot_interval=interval,

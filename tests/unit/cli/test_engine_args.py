@@ -3,6 +3,7 @@
 import pytest
 
 from servetwin.cli.engine_args import parse_engine_args
+from servetwin.cli.layers import load_settings
 from servetwin.errors import InputError
 
 
@@ -41,8 +42,27 @@ def test_human_readable_lengths(text: str, count: str) -> None:
     assert parse_engine_args(f"--max-model-len {text}").values == {"max_model_len": count}
 
 
-def test_expert_parallel_uses_all_devices_of_a_stage() -> None:
-    assert parse_engine_args("-tp 4 -dp 2 --enable-expert-parallel").values["ep"] == "8"
+@pytest.mark.parametrize(
+    ("line", "flags", "ep"),
+    [
+        ("-tp 4 -dp 2 --enable-expert-parallel", {}, 8),
+        ("-tp 4 --enable-expert-parallel", {"tp": "8"}, 8),
+        ("--enable-expert-parallel", {"tp": "2", "dp": "3"}, 6),
+        ("-tp 4 --enable-expert-parallel", {"ep": "2"}, 2),
+        ("-tp 4 --no-enable-expert-parallel", {}, 1),
+        ("-tp 4", {}, 1),
+    ],
+)
+def test_expert_parallel_uses_all_devices_of_a_stage(
+    line: str, flags: dict[str, str], ep: int
+) -> None:
+    assert load_settings({"engine_args": line, **flags}).settings.ep == ep
+
+
+def test_chunked_prefill_is_always_on_and_its_absence_is_named() -> None:
+    assert parse_engine_args("--enable-chunked-prefill").unknown == ()
+    off = "--no-enable-chunked-prefill"
+    assert parse_engine_args(off).unknown == (off,)
 
 
 def test_prefix_caching_is_named_rather_than_simulated() -> None:
