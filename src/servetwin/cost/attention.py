@@ -24,7 +24,7 @@ class AttentionCost:
     decode_window_ctx: float
     """For each token of context within the window."""
     prefill_token: float
-    """For each prompt token, whatever it sees."""
+    """For each token of the batch, whatever it sees: the table cannot tell prompts apart."""
     prefill_chunk: float
     prefill_pair: float
     prefill_window_pair: float

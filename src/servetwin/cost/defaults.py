@@ -61,8 +61,8 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
     cache = str(chosen.get("kv_cache_dtype", "auto"))
     values: dict[str, Any] = {
         "max_model_len": model.max_model_len,
-        "async_scheduling": scheduler == "vllm",
         **chosen,
+        "async_scheduling": scheduler == "vllm" and chosen.get("async_scheduling", True),
         "scheduler": scheduler,
         "max_num_batched_tokens": batch,
         "max_num_seqs": seqs,

@@ -12,7 +12,7 @@ from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.dtypes import compute_dtype, peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
-from servetwin.types import CostModel, Deployment, IterationCost
+from servetwin.types import AttentionKind, CostModel, Deployment, IterationCost, MemoryPlan
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
 
@@ -20,17 +20,20 @@ __all__ = ["derive", "derive_iteration"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+ONE_MACHINE = 8
+"""Devices that share a machine's own links, but for systems of a whole rack."""
 
 
 def derive(deployment: Deployment, typical_context: int) -> CostModel:
     """Cost and memory of one engine; `typical_context` is passed on to `plan_memory`."""
     curves = curves_for(deployment.accelerator.name)
+    memory = plan_memory(deployment, typical_context)
     return CostModel(
         iteration=derive_iteration(deployment, curves),
-        memory=plan_memory(deployment, typical_context),
+        memory=memory,
         level="derived",
         source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",
-        notes=_notes(deployment, curves),
+        notes=(*_notes(deployment, curves), *_capacity_note(deployment, memory, typical_context)),
     )
 
 
@@ -51,7 +54,7 @@ def derive_iteration(deployment: Deployment, curves: Curves) -> IterationCost:
     linear, linear_slope = _tabled(per_batch, size)
     head, head_slope = _tabled(per_sample, settings.max_num_seqs)
     host = curves.host
-    base = host.step_us + (0.0 if settings.async_scheduling else host.blocking_us)
+    base = host.step_us + (0.0 if settings.plans_ahead else host.blocking_us)
     # `A` and `W` count every pair twice.
     pair_unit = PS_PER_S * 2**ATTENTION_FRACTION_BITS / 2
     return IterationCost(
@@ -103,6 +106,25 @@ def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
             "data-parallel attention: each rank has an even share of tokens and sequences, "
             "so times are a lower bound; settings and blocks are those of all ranks together"
         )
+    if parallelism.devices > ONE_MACHINE:
+        notes.append(
+            f"the {parallelism.devices} devices of an engine are all taken to be connected by "
+            f"{deployment.link.name}, also between machines"
+        )
     if deployment.model.mixture:
         notes.append("experts: uniform routing, every device equally busy")
     return tuple(notes)
+
+
+def _capacity_note(deployment: Deployment, memory: MemoryPlan, context: int) -> tuple[str, ...]:
+    """Say where a sequence fits alone but not into blocks that are sized for shorter ones."""
+    settings = deployment.settings
+    tokens = memory.capacity_blocks * settings.block_size
+    uneven = deployment.model.layers_of(AttentionKind.SLIDING, AttentionKind.LINEAR)
+    if not uneven or tokens >= settings.max_model_len:
+        return ()
+    return (
+        f"windows and recurrent states: KV blocks are those of sequences of {context:,} tokens; "
+        f"a request of more than {tokens:,} is rejected, though up to "
+        f"{settings.max_model_len:,} would fit alone",
+    )

@@ -109,8 +109,8 @@ def compute_dtype(accelerator: Accelerator, dtype: str) -> tuple[str, str]:
     if wanted in ("bf16", "fp32"):
         return fallback, ""
     return fallback, (
-        f"{accelerator.name} has no {wanted} arithmetic: {dtype} weights are stored small "
-        f"and computed in {fallback}"
+        f"the catalog knows no {wanted} arithmetic of {accelerator.name}: {dtype} weights are "
+        f"stored small and computed in {fallback}"
     )
 
 

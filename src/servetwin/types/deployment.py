@@ -35,6 +35,11 @@ class EngineSettings:
     async_scheduling: bool = True
     """Plan an iteration while the one before it runs (vLLM's default); `vllm` only."""
 
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether planning overlaps execution: no scheduler but vLLM's does it."""
+        return self.async_scheduling and self.scheduler == "vllm"
+
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}")

@@ -178,8 +178,32 @@ def test_quantised_weights_are_faster_to_read_and_say_how_they_are_computed():
     wide = derive(deployment("meta-llama/Llama-3.1-8B", "A100-80GB"), 1000)
     narrow = derive(deployment("meta-llama/Llama-3.1-8B", "A100-80GB", quantization="fp8"), 1000)
     assert narrow.iteration.linear[1] < 0.7 * wide.iteration.linear[1]
-    assert any("no fp8 arithmetic" in note for note in narrow.notes)
+    assert any("knows no fp8 arithmetic" in note for note in narrow.notes)
     assert wide.notes == ()
+
+
+def test_only_vllm_plans_while_the_device_works():
+    """Whoever asks another scheduler for it does not get an iteration that costs less."""
+    bases = {
+        (scheduler, ahead): derive(
+            deployment(MODELS[0], scheduler=scheduler, async_scheduling=ahead), 1000
+        ).iteration.base
+        for scheduler in ("vllm", "orca")
+        for ahead in (True, False)
+    }
+    assert bases["vllm", True] < bases["vllm", False]
+    assert bases["orca", True] == bases["orca", False] == bases["vllm", False]
+
+
+def test_blocks_sized_for_short_sequences_say_what_they_cannot_hold():
+    gemma = deployment("google/gemma-3-27b-it", "A100-80GB")
+    assert any("would fit alone" in note for note in derive(gemma, 300).notes)
+    assert not any("would fit alone" in note for note in derive(gemma, 100_000).notes)
+
+
+def test_an_engine_of_several_machines_says_what_connects_them():
+    wide = deployment("meta-llama/Llama-3.1-70B", parallel=Parallelism(tp=16))
+    assert any("also between machines" in note for note in derive(wide, 1000).notes)
 
 
 def test_devices_without_timings_say_so():
