@@ -127,6 +127,17 @@ def test_a_sweep_gives_table_figure_and_knee(tmp_path: Path) -> None:
         assert [float(row["offered_rps"]) for row in csv.DictReader(file)] == rates
 
 
+def test_a_load_curve_runs_again_and_says_what_its_costs_are(tmp_path: Path) -> None:
+    done = simulate(tmp_path, "--sweep-rps", "2,4", "--seed", "3", "--out", "a")
+    assert "Costs: derived: " in done.stdout
+    again = servetwin(tmp_path, "simulate", "--config", "a/load_curve.json", "--json")
+    first = json.loads((tmp_path / "a" / "load_curve.json").read_text())
+    second = json.loads(again.stdout)
+    assert first["provenance"]["cost_model"]["level"] == "derived"
+    assert first["provenance"].pop("command") != second["provenance"].pop("command")
+    assert first == second
+
+
 def test_a_point_of_a_sweep_is_the_run_at_that_rate(tmp_path: Path) -> None:
     curve = json.loads(simulate(tmp_path, "--sweep-rps", "2,4", "--json").stdout)
     metrics = json.loads(simulate(tmp_path, "--json").stdout)["metrics"]

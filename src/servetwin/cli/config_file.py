@@ -1,4 +1,4 @@
-"""Configuration files: YAML, or the summary.json of an earlier run."""
+"""Configuration files: YAML, or the summary.json or load_curve.json of an earlier run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Values = dict[str, Any]
 def read_config(path: Path) -> tuple[Values, dict[str, str]]:
     """Read settings, and for each where in the file it stands.
 
-    Of a file that a run has left (`schema: servetwin.run/…`), its `config`. Dashes in names
+    Of a file that a run or a sweep has left (`schema: servetwin.…`), its `config`. Dashes in names
     count as underscores. Raises InputError with file and, in YAML, line.
     """
     text = _text(path)
     content, lines = _json(text, path) if path.suffix == ".json" else _yaml(text, path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold settings as `name: value`")
-    if str(content.get("schema", "")).startswith("servetwin.run/"):
+    if str(content.get("schema", "")).startswith("servetwin."):
         content, lines = content.get("config"), {}
         if not isinstance(content, dict):
             raise InputError(f"{path}: has no config to run again")

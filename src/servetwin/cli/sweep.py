@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servetwin.cli.build import prepare
+from servetwin import __version__
+from servetwin.cli.build import Prepared, prepare
 from servetwin.cli.build_workload import build_workload
-from servetwin.cli.console import progress, stdout
+from servetwin.cli.console import command_line, progress, stdout
 from servetwin.cli.settings import RunSettings
 from servetwin.cli.simulate import sim_options, slo_of
 from servetwin.errors import InputError
@@ -43,24 +44,35 @@ def sweep(settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_js
         setup = Setup(prepared.deployment, prepared.cost, workload_at, options, slo_of(settings))
         curve = measure(setup, rates, tell)
     content = describe(curve, {**prepared.config, "rps": None})
-    content["notes"] = [*prepared.cost.notes, *prepared.notes, *notes]
+    cost = prepared.cost
+    content["provenance"] = {
+        "servetwin": __version__,
+        "seed": settings.seed,
+        "command": command_line(),
+        "cost_model": {"level": cost.level, "source": cost.source},
+    }
+    content["notes"] = [*cost.notes, *prepared.notes, *notes]
     if out is not None:
         write_files(curve, content, out)
     if as_json:
         print(json.dumps(content, indent=2))
         return
-    console = stdout()
-    deployment = prepared.deployment
+    _print(curve, prepared, content["notes"])
+    if out is not None:
+        stdout().print(f"\nWritten to {out}/: load_curve.png, .html, .csv and .json", markup=False)
+
+
+def _print(curve: LoadCurve, prepared: Prepared, notes: list[str]) -> None:
+    console, deployment, cost = stdout(), prepared.deployment, prepared.cost
     title = f"{deployment.model.name} on {deployment.devices} x {deployment.accelerator.name}"
     console.print(f"{title}, {prepared.workload.name}, simulated\n", style="bold", markup=False)
     console.print(_table(curve))
     console.print()
     for line in verdict(curve):
         console.print(line, markup=False)
-    for note in content["notes"]:
+    console.print(f"Costs: {cost.level}: {cost.source}", markup=False)
+    for note in notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
-    if out is not None:
-        console.print(f"\nWritten to {out}/: load_curve.png, .html, .csv and .json", markup=False)
 
 
 def _table(curve: LoadCurve) -> Table:

@@ -82,7 +82,6 @@ def measure(
     Raises InputError for a closed loop, which sets its own rate.
     """
     ordered = sorted(set(rates))
-    finished = 0
 
     def at(rate: float) -> tuple[LoadPoint, int]:
         workload = setup.workload_at(rate)
