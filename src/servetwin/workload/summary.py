@@ -22,7 +22,7 @@ def summarize(workload: Workload) -> dict[str, Any]:
     known = int(np.count_nonzero(workload.arrival != NOT_YET))
     span = workload.span_ps
     summary: dict[str, Any] = {
-        "type": "generated" if workload.source.startswith("generated") else "trace",
+        "type": "generated" if workload.source == "generated" else "trace",
         "dataset": workload.name,
         "source": workload.source,
         "requests": len(workload),

@@ -11,6 +11,7 @@ from servetwin.errors import InputError
 from servetwin.types import Workload
 from servetwin.types.workload import MAX_TOKENS
 from servetwin.units import NOT_YET, PS_PER_S
+from servetwin.workload import summarize
 from servetwin.workload.arrivals import CHUNK, AtOnce, ClosedLoop, OpenLoop, Replay, Think
 from servetwin.workload.fit import rank_correlation
 from servetwin.workload.generate import MAX_REQUESTS, GeneratorSpec, Sessions, generate
@@ -142,3 +143,9 @@ def test_impossible_specs_are_refused_in_one_line(make: object, part: str) -> No
     assert callable(make)
     with pytest.raises(InputError, match=part):
         make()
+
+
+def test_a_trace_is_one_whatever_its_name() -> None:
+    made = generate(GeneratorSpec(3, Fixed(5), Fixed(2), AtOnce()))
+    assert summarize(made)["type"] == "generated"
+    assert summarize(replace(made, source="generated.csv"))["type"] == "trace"
