@@ -1,6 +1,12 @@
 """Per-request mode: the time of each request by formula, as if it were alone."""
 
 from servetwin.sim.closed_form.checks import token_column
+from servetwin.sim.closed_form.correction import (
+    Correction,
+    apply_correction,
+    corrections,
+    find_correction,
+)
 from servetwin.sim.closed_form.fragments import FragmentBatch, FragmentPlan, plan_fragments
 from servetwin.sim.closed_form.kavier import Kavier
 from servetwin.sim.closed_form.library import (
@@ -25,6 +31,7 @@ __all__ = [
     "ClosedForm",
     "ClosedFormOptions",
     "ClosedFormResult",
+    "Correction",
     "Device",
     "ExportOptions",
     "Exported",
@@ -38,6 +45,9 @@ __all__ = [
     "Requests",
     "Servetwin",
     "TaskTimes",
+    "apply_correction",
+    "corrections",
+    "find_correction",
     "find_kavier_gpu",
     "find_kavier_model",
     "kavier_gpus",
