@@ -67,4 +67,5 @@ def flop_bonus(
     """
     depth = np.arange(max(depths, 1), dtype=np.float64)
     saved = 1.0 + (depth + 0.5) * block_tokens / options.crossover_tokens
-    return np.floor(options.alpha * capacity * saved / saved[-1]).astype(np.int64)
+    bonus = np.floor(options.alpha * capacity * saved / saved[-1])
+    return np.asarray(bonus, dtype=np.int64)

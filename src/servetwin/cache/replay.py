@@ -103,7 +103,7 @@ def _run(
         return _in_python(trace, room, policy, options)
     hits = np.zeros(trace.offsets.size - 1, np.int32)
     run: Callable[..., int] = {"trace-lru": _trace_lru, "belady": _belady}.get(policy, _pool)
-    return hits, int(run(trace, room, policy, options, hits))
+    return hits, run(trace, room, policy, options, hits)
 
 
 def _in_python(
@@ -119,7 +119,7 @@ def _trace_lru(trace: BlockTrace, capacity: int, _: str, __: PolicyOptions, hits
     from servetwin.cache.kernel import traces
 
     links = np.full((trace.distinct + 1, 2), -1, np.int32)
-    return traces.trace_lru(trace.ids, trace.offsets, links, capacity, hits)
+    return int(traces.trace_lru(trace.ids, trace.offsets, links, capacity, hits))
 
 
 def _belady(trace: BlockTrace, capacity: int, _: str, __: PolicyOptions, hits: Shorts) -> int:
@@ -129,7 +129,10 @@ def _belady(trace: BlockTrace, capacity: int, _: str, __: PolicyOptions, hits: S
     traces.next_uses(trace.ids, trace.offsets, np.full(trace.distinct, -1, np.int64), following)
     cached = np.zeros(trace.distinct, np.int8)
     heap = np.empty(trace.references, np.int64)
-    return traces.replay_belady(trace.ids, trace.offsets, following, cached, heap, capacity, hits)
+    evictions = traces.replay_belady(
+        trace.ids, trace.offsets, following, cached, heap, capacity, hits
+    )
+    return int(evictions)
 
 
 def _pool(
@@ -140,4 +143,4 @@ def _pool(
     bonus = flop_bonus(trace.longest, capacity, trace.block_tokens, options)
     blocks = pool.make_pool(policy, capacity, trace.distinct, options, bonus=bonus)
     held = np.empty(max(trace.longest, 1), np.int64)
-    return traces.replay_pool(blocks, trace.ids, trace.offsets, held, hits)
+    return int(traces.replay_pool(blocks, trace.ids, trace.offsets, held, hits))

@@ -95,8 +95,8 @@ def dense(ids: Ints) -> tuple[Shorts, int]:
     # The same without sorting, where the ids lie close together.
     seen = np.zeros(high - low + 1, np.int32)
     seen[ids - low] = 1
-    ranks = np.cumsum(seen, dtype=np.int32) - 1
-    return ranks[ids - low].astype(np.int32, copy=False), int(ranks[-1]) + 1
+    rank = np.cumsum(seen, dtype=np.int32)
+    return rank[ids - low] - np.int32(1), int(rank[-1])
 
 
 def _unique_to_sessions(workload: Workload, hashes: BlockHashes) -> Ints:

@@ -60,7 +60,8 @@ class _Ranked:
 
     def evict(self) -> Block:
         block = min(filter(self.may_go, self.rank), key=self.rank.__getitem__)
-        self.gone(block, self.rank.pop(block))
+        self.gone(block)
+        del self.rank[block]
         return block
 
     def rank_of(self, block: Block) -> tuple[int, int]:
@@ -69,12 +70,12 @@ class _Ranked:
     def may_go(self, block: Block) -> bool:
         return block.refs == 0
 
-    def gone(self, block: Block, rank: tuple[int, int]) -> None:
+    def gone(self, block: Block) -> None:
         pass
 
     def check_integrity(self) -> None:
         assert all(block.id is not None for block in self.rank)
-        assert len({rank for rank in self.rank.values()}) == len(self.rank)
+        assert len(set(self.rank.values())) == len(self.rank)
 
 
 class Fifo(_Ranked):
@@ -105,9 +106,9 @@ class Lfu(_Ranked):
     def rank_of(self, block: Block) -> tuple[int, int]:
         return self.uses[block] + self.age, self.clock
 
-    def gone(self, block: Block, rank: tuple[int, int]) -> None:
+    def gone(self, block: Block) -> None:
         del self.uses[block]
-        self.age = rank[0]
+        self.age = self.rank[block][0]
 
 
 class FlopAware(_Ranked):
@@ -128,7 +129,7 @@ class FlopAware(_Ranked):
     def may_go(self, block: Block) -> bool:
         return block.refs == 0 and self.children.get(block, 0) == 0
 
-    def gone(self, block: Block, rank: tuple[int, int]) -> None:
+    def gone(self, block: Block) -> None:
         if block.parent is not None:
             self.children[block.parent] -= 1
 

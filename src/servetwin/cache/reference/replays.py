@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from servetwin.cache.policies import PolicyOptions, flop_bonus
 from servetwin.cache.reference.policies import Fifo, FlopAware, Lfu, S3Fifo, VllmLru
@@ -25,7 +26,7 @@ def replay(
     """Replay a trace through a policy, named or the user's own."""
     bounds = trace.offsets.tolist()
     ids = trace.ids.tolist()
-    requests = [ids[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    requests = [ids[a:b] for a, b in pairwise(bounds)]
     if policy == "trace-lru":
         return trace_lru(requests, capacity)
     if policy == "belady":
