@@ -101,7 +101,8 @@ def pulse_points(measured: Path) -> list[Point]:
     """GPU watts in each second that the engine worked through; the first pulse may be fitted."""
     series, workload = read_pulses(measured), read_workload(measured)
     deployment, cost = engine("meta-llama/Llama-3.1-8B", "RTX-A6000", Parallelism(), False)
-    context = float(workload.input_tokens.mean() + workload.output_tokens.mean() / 2)
+    prompts = float(workload.input_tokens.mean())
+    context = prompts + float(workload.output_tokens.mean()) / 2
     points = []
     for row in range(1, series.log_t.size):
         # Work at both ends of the second that the line reports.
@@ -110,7 +111,15 @@ def pulse_points(measured: Path) -> list[Point]:
         batch = max(series.running[row], series.running[row - 1])
         made, prompt = series.generated[row], series.prompt[row]
         work = phases(
-            (1.0, made / batch, made, prompt, made * context, prompt * context / 2, prompt / 300)
+            (
+                1.0,
+                made / batch,
+                made,
+                prompt,
+                made * context,
+                prompt * context / 2,
+                prompt / prompts,
+            )
         )
         watts = float(np.interp(series.log_t[row], series.gpu_t, series.gpu_watts))
         points.append(

@@ -20,6 +20,8 @@ from servetwin.units import PS_PER_S
 __all__ = ["EnergyOptions", "EnergyReport", "energy_of"]
 
 Floats = NDArray[np.float64]
+PIECE = 65_536
+"""Intervals whose band is computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,11 @@ def energy_of(
         for replica in range(deployment.replicas)
     ]
     # From (replica, row of that replica) to the order of the timeline.
-    rows = {name: np.stack([part[name] for part in parts], 1).ravel() for name in parts[0]}
-    by_model = np.stack([rows[f"model {i}"] for i in range(len(meta.models))])
+    rows = {
+        name: np.stack([part.columns[name] for part in parts], 1).ravel()
+        for name in parts[0].columns
+    }
+    joules_by_model = np.sum([part.joules_by_model for part in parts], axis=0)
     lengths = np.repeat(seconds, deployment.replicas)
     idle = device.idle * deployment.devices
     done = run.requests.status == Status.OK
@@ -120,8 +125,8 @@ def energy_of(
         joules=float(rows["watts"] @ lengths),
         idle_joules=float(idle * seconds.sum()),
         joules_by_model={
-            model.name: float(watts @ lengths)
-            for model, watts in zip(meta.models, by_model, strict=True)
+            model.name: float(joules)
+            for model, joules in zip(meta.models, joules_by_model, strict=True)
         },
         output_tokens=output,
         footprint=footprint(
@@ -135,14 +140,21 @@ def energy_of(
     )
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one replica's rows come to; watts of all its devices."""
+
+    columns: dict[str, Floats]
+    joules_by_model: Floats
+
+
 def _replica(
     run: RunResult,
     deployment: Deployment,
     cost: CostModel,
     power: tuple[DevicePower, MetaModel, Floats],
     replica: int,
-) -> dict[str, Floats]:
-    """Columns of one replica's rows; watts of all its devices."""
+) -> _Part:
     device, meta, seconds = power
     assert run.timeline is not None
     rows = slice(replica, None, deployment.replicas)
@@ -152,17 +164,18 @@ def _replica(
     load = device.curve.load(utilization(deployment, cost, work))
     duty = work.seconds / seconds
     rest = _resting_watts(device, duty > 0, run.timeline.interval / PS_PER_S)
-    band = meta.predict(load, device.idle, device.maximum)
     devices = deployment.parallelism.devices
-
-    def mixed(watts: Floats) -> Floats:
-        return np.asarray(devices * (duty * watts + (1.0 - duty) * rest))
-
-    columns = {"watts": band.watts, "low": band.low, "high": band.high}
-    columns |= {"p10": band.p10, "p90": band.p90}
-    columns |= {f"model {i}": watts for i, watts in enumerate(band.by_model)}
-    mixed_columns = {name: mixed(watts) for name, watts in columns.items()}
-    return {**mixed_columns, "load": np.where(duty > 0, load, 0.0), "duty": duty}
+    columns = {name: np.empty(load.size) for name in ("watts", "low", "high", "p10", "p90")}
+    joules = np.zeros(len(meta.models))
+    # The band holds every model's watts at once, so it is taken a piece at a time.
+    for first in range(0, load.size, PIECE):
+        piece = slice(first, first + PIECE)
+        band = meta.predict(load[piece], device.idle, device.maximum)
+        resting = (1.0 - duty[piece]) * rest[piece]
+        for name, column in columns.items():
+            column[piece] = devices * (duty[piece] * getattr(band, name) + resting)
+        joules += devices * ((duty[piece] * band.by_model + resting) @ seconds[piece])
+    return _Part({**columns, "load": np.where(duty > 0, load, 0.0), "duty": duty}, joules)
 
 
 def _resting_watts(device: DevicePower, working: NDArray[np.bool_], interval: float) -> Floats:

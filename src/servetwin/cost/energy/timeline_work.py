@@ -7,7 +7,7 @@ columns `iterations` and `context_tokens`, they are used; otherwise they are est
   for a decoded token is that, less half a block that is not full.
 - Iterations: an engine with running requests at both ends of an interval worked through it, so
   it did as many iterations as fill the interval, each with an even share of the tokens. At
-  the edges of work, it decoded the larger of the two batches.
+  the edges of work, it decoded the mean of the two batches, for no longer than the interval.
 - A prompt token attends to half of the prompts' mean length, weighted by tokens.
 """
 
@@ -61,8 +61,6 @@ def replica_work(
     interval = timeline.interval / PS_PER_S
     decode = timeline.decode_tokens[rows].astype(np.float64)
     prefill = timeline.prefill_tokens[rows].astype(np.float64)
-    running = timeline.running[rows].astype(np.float64)
-    before = np.concatenate(([0.0], running[:-1]))
     context = _context(timeline, rows, deployment, lengths)
     work = Work(
         seconds=np.full(decode.size, interval),
@@ -77,15 +75,7 @@ def replica_work(
     if stated is not None:
         work = replace(work, iterations=stated[rows].astype(np.float64))
     else:
-        whole = (running > 0) & (before > 0)
-        batch = np.maximum(1.0, np.maximum(running, before))
-        least = np.maximum(
-            decode / deployment.settings.max_num_seqs,
-            prefill / deployment.settings.max_num_batched_tokens,
-        )
-        sparse = np.maximum(decode / batch, least)
-        filling = _filling(work, cost, least)
-        work = replace(work, iterations=np.where(whole, filling, np.minimum(sparse, filling)))
+        work = replace(work, iterations=_iterations(work, timeline.running[rows], deployment, cost))
     busy = np.minimum(interval, iteration_seconds(cost.iteration, work))
     return replace(work, seconds=busy)
 
@@ -104,6 +94,23 @@ def _context(timeline: Timeline, rows: slice, deployment: Deployment, lengths: L
     held = block * blocks / np.maximum(1.0, sequences) - (block - 1) / 2
     longest = float(deployment.settings.max_model_len)
     return np.where(sequences > 0, np.clip(held, 1.0, longest), lengths.context)
+
+
+def _iterations(
+    work: Work, running: NDArray[np.int32], deployment: Deployment, cost: CostModel
+) -> Floats:
+    """Estimate the iterations of each interval from the sequences running at both its ends."""
+    after = running.astype(np.float64)
+    before = np.concatenate(([0.0], after[:-1]))
+    batch = np.maximum(1.0, (after + before) / 2)
+    settings = deployment.settings
+    least = np.maximum(
+        work.decode_tokens / settings.max_num_seqs,
+        work.prefill_tokens / settings.max_num_batched_tokens,
+    )
+    filling = _filling(work, cost, least)
+    edge = np.minimum(filling, np.maximum(work.decode_tokens / batch, least))
+    return np.where((after > 0) & (before > 0), filling, edge)
 
 
 def _filling(work: Work, cost: CostModel, least: Floats) -> Floats:
