@@ -204,6 +204,19 @@ def roofline_rows(measured: Path) -> list[Row]:
     return list(by_group(points, watts, samples.measured))
 
 
+def unseen_rows(measured: Path) -> Iterator[tuple[str, int, float]]:
+    """(a) for a device that nothing was fitted to: group, points, median error of *linear*."""
+    points = read_points(measured)
+    groups = list(dict.fromkeys(point.group for point in points if point.fit))
+    for group in groups:
+        curve = fit_curve(sample([point for point in points if point.group != group]))
+        samples = sample([point for point in points if point.group == group])
+        load = curve.load(samples.used)
+        watts = samples.average(samples.idle + (samples.limit - samples.idle) * load)
+        error = np.median(np.abs(watts / samples.measured - 1.0))
+        yield group, samples.measured.size, float(error)
+
+
 def energy_rows(measured: Path) -> list[Row]:
     """(b) Joules for each output token, with the time of the cost model."""
     weights = tuple(read_power()["meta_model"]["weights"])
@@ -282,6 +295,10 @@ def tables(measured: Path) -> dict[str, str]:
         "coefficients": _coefficients(),
         "power": _table(power_rows(measured)),
         "roofline": _table(roofline_rows(measured)),
+        "unseen": _plain(
+            ("device", "points", "error of linear"),
+            ([g, f"{n}", f"{e:.1%}"] for g, n, e in unseen_rows(measured)),
+        ),
         "energy": _table(energy_rows(measured)),
         "time": _plain(
             ("group", "error of the time"), ([g, f"{e:+.0%}"] for g, e in time_rows(measured))

@@ -35,7 +35,8 @@ def tables(tool, data_dir):
 
 
 @pytest.mark.parametrize(
-    "name", ["coefficients", "power", "roofline", "energy", "time", "assumption", "pulses"]
+    "name",
+    ["coefficients", "power", "roofline", "unseen", "energy", "time", "assumption", "pulses"],
 )
 def test_tables_are_as_documented(tool, tables, name):
     assert tool.in_document(DOCUMENT.read_text("utf-8"), name) == tables[name]
