@@ -45,9 +45,8 @@ READINGS = {"labelled": "kavier-a10", "counted": "kavier-a10-counted"}
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
-        rows = [{(key or "").strip(): value for key, value in row.items()}
+        return [{(key or "").strip(): value for key, value in row.items()}
                 for row in csv.DictReader(file)]  # fmt: skip
-    return rows
 
 
 @dataclass(frozen=True)

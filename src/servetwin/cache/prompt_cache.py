@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -191,10 +192,9 @@ def _dense(sessions: ArrayLike | None, n: int) -> Ints:
 
 @cache
 def _compiled() -> Callable[..., int]:
-    import numba
+    from servetwin.cache.kernel.compile import cache_folder, entry_of
 
-    compiled: Callable[..., int] = numba.njit(cache=True, nogil=True, error_model="numpy")(_replay)
-    return compiled
+    return entry_of(cache_folder([Path(__file__)]))(_replay)
 
 
 def _replay(

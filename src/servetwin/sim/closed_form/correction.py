@@ -140,13 +140,16 @@ def fit_correction(deployment: Deployment, points: LoneRequests) -> Correction:
     from scipy.optimize import least_squares
 
     def errors(values: Floats) -> Floats:
-        tried = Correction(*(float(value) for value in values))
+        tried = Correction(float(values[0]), float(values[1]), float(values[2]))
         return points.errors(Servetwin(deployment, apply_correction(deployment, tried)))
 
     bounds = ([0.05, 0.3, 0.0], [2.0, 1.5, 1.0])
     found = least_squares(errors, [0.5, 1.0, 0.005], loss="soft_l1", f_scale=OUTLIER, bounds=bounds)
+    compute, memory, prompt_s = (float(value) for value in found.x)
     return Correction(
-        *(float(value) for value in found.x),
+        compute,
+        memory,
+        prompt_s,
         model=deployment.model.name,
         gpu=deployment.accelerator.name,
     )

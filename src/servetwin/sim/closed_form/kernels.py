@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.cache.kernel.compile import cache_folder, entry_of, inlined
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 
 __all__ = ["Coefficients", "decode_times", "fill_fragments", "follow_ups", "prefill_times"]
 
 Ints = NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., Any])
-
 FRACTION = (1 << ATTENTION_FRACTION_BITS) - 1
 
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-
-
-def _entry(function: F) -> F:
-    """Compile a function that Python calls; its machine code is kept between runs."""
-    compiled: F = numba.njit(cache=True, **_OPTIONS)(function)
-    return compiled
-
-
-def _inlined(function: F) -> F:
-    """Compile a function that disappears into a caller of this file."""
-    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
-    return compiled
+_entry = entry_of(cache_folder([Path(__file__)]))
 
 
 class Coefficients(NamedTuple):
@@ -50,7 +36,7 @@ class Coefficients(NamedTuple):
     chunk: int
 
 
-@_inlined
+@inlined
 def _linear(table: Any, slope: int, tokens: int) -> Any:
     last = table.size - 1
     if tokens <= last:
@@ -58,13 +44,13 @@ def _linear(table: Any, slope: int, tokens: int) -> Any:
     return table[last] + slope * (tokens - last)
 
 
-@_inlined
+@inlined
 def _pairs_within(tokens: int, done: int, window: int) -> int:
     inside = max(0, min(tokens, window - done))
     return inside * (2 * done + inside) + (tokens - inside) * (2 * window - 1)
 
 
-@_inlined
+@inlined
 def _chunk_time(cost: Coefficients, table: Ints, tokens: int, done: int) -> Any:
     """One iteration of `tokens` prompt tokens behind `done`, without the head.
 
@@ -83,18 +69,24 @@ def _chunk_time(cost: Coefficients, table: Ints, tokens: int, done: int) -> Any:
 
 @_entry
 def prefill_times(
-    cost: Coefficients, table: Ints, input_tokens: Ints, cached: int, out: Ints
+    cost: Coefficients, table: Ints, input_tokens: Ints, cached: int, whole: Ints, out: Ints
 ) -> None:
-    """Prefill behind `cached` tokens, or all but one where the input is no longer."""
+    """Prefill behind `cached` tokens, or all but one where the input is no longer.
+
+    Whole chunks are the same for all requests: `whole` is filled with their sums, and has
+    room for those of the longest input, and 0.
+    """
+    whole[0] = 0
+    for j in range(1, whole.size):
+        done = cached + (j - 1) * cost.chunk
+        whole[j] = whole[j - 1] + _chunk_time(cost, table, cost.chunk, done)
     for i in range(input_tokens.size):
         tokens = input_tokens[i]
         done = min(cached, tokens - 1)
-        total = cost.head
-        while done < tokens:
-            now = min(cost.chunk, tokens - done)
-            total += _chunk_time(cost, table, now, done)
-            done += now
-        out[i] = total
+        chunks = (tokens - done - 1) // cost.chunk
+        done += chunks * cost.chunk
+        last = _chunk_time(cost, table, tokens - done, done)
+        out[i] = cost.head + whole[chunks] + last
 
 
 @_entry
@@ -149,7 +141,7 @@ def fill_fragments(
         low, high = min(begin[request], count), min(end[request], count)
         for j in range(done, min(low, stop)):
             usage[shift + j] = np.uint16(head[request] + 0.5)
-        slope = (last[request] - first[request]) / max(1, high - low)
+        slope = (last[request] - first[request]) / max(1, end[request] - low)
         level = first[request] + 0.5
         for j in range(max(low, done), min(high, stop)):
             usage[shift + j] = np.uint16(level + slope * (j - low))

@@ -74,7 +74,7 @@ def kavier_gpus() -> dict[str, KavierGpu]:
 
 
 def find_kavier_model(name: str) -> KavierModel:
-    """Look up a model; case, spaces, dashes and underscores do not matter."""
+    """Look up a model; case, spaces, dashes and underscores matter only between namesakes."""
     return _find("model", name, kavier_models())
 
 
@@ -83,10 +83,10 @@ def find_kavier_gpu(name: str) -> KavierGpu:
     return _find("GPU", name, kavier_gpus())
 
 
-def _find(kind: str, name: str, entries: Mapping[str, T]) -> T:
-    known = {_folded(alias): target for alias, target in _table()["aliases"].items()}
-    known |= {_folded(entry): entry for entry in entries}
-    target = known.get(_folded(name), "")
+def _find(kind: str, name: str, entries: dict[str, T]) -> T:
+    known = {_folded(entry): entry for entry in reversed(entries)}
+    known |= {_folded(alias): target for alias, target in _table()["aliases"].items()}
+    target = name if name in entries else known.get(_folded(name), "")
     if target not in entries:
         hint = nearest(name, entries) or f"known: {', '.join(entries)}"
         raise InputError(f"Kavier's library has no {kind} '{name}': {hint}")

@@ -25,8 +25,8 @@ Ints = NDArray[np.int64]
 ORIGIN_MS = 1_767_225_600_000
 """Submission time of arrival 0: 2026-01-01 00:00 UTC, so that equal runs write equal files."""
 
-MOST_GROUPS = 1024
-"""Row groups of one file. More of them make a footer of hundreds of megabytes."""
+MOST_GROUPS = 256
+"""Row groups of one file: each costs time and a place in the footer, which is held in memory."""
 
 MOST_ROWS = 1 << 18
 """Rows held at once, whatever the flush size."""
@@ -44,7 +44,7 @@ class ExportOptions:
     """How the files are written."""
 
     flush_size: int = 1 << 16
-    """Rows of fragments written at a time; raised where the file would have over 1,024 groups."""
+    """Rows of fragments written at a time; raised where the file would have over 256 groups."""
     progress: Callable[[int], None] | None = None
     """Told the number of fragments written so far."""
     say: Callable[[str], None] = _say_on_stderr

@@ -90,7 +90,10 @@ class Servetwin:
 
         self._check(input_tokens, None)
         out = np.empty(input_tokens.size, np.int64)
-        prefill_times(self._coefficients(), self._cost.linear, input_tokens, shared_tokens, out)
+        behind = max(0, int(input_tokens.max(initial=0)) - shared_tokens)
+        whole = np.empty(behind // self._chunk + 1, np.int64)
+        cost, table = self._coefficients(), self._cost.linear
+        prefill_times(cost, table, input_tokens, shared_tokens, whole, out)
         return out
 
     def decode(self, input_tokens: Ints, output_tokens: Ints, kv_cache: bool = True) -> Ints:
