@@ -12,7 +12,7 @@ from servetwin.types import BlockHashes, Workload
 
 __all__ = ["BlockTrace", "block_trace", "dense"]
 
-FORMATS_WITH_BLOCKS = "mooncake, agentic, token-ids and kavier with token lists"
+FORMATS_WITH_BLOCKS = "mooncake, agentic, token-ids, servetwin, and kavier with token lists"
 
 Ints = NDArray[np.int64]
 Shorts = NDArray[np.int32]
