@@ -158,12 +158,9 @@ def test_files_are_those_of_opendc(tmp_path):
 def test_tasks_have_arrivals_durations_and_tokens(tmp_path):
     plan, tasks = plan_of(3)
     table = pq.read_table(write_opendc(tmp_path, plan, tasks).tasks)
-    assert (
-        table.schema.names
-        == (
-            "id submission_time duration cpu_count cpu_capacity mem_capacity gpu_count "
-            "gpu_capacity total_tokens"
-        ).split()
+    assert " ".join(table.schema.names) == (
+        "id submission_time duration cpu_count cpu_capacity mem_capacity gpu_count "
+        "gpu_capacity total_tokens"
     )
     assert table.schema.field("submission_time").type == pa.timestamp("ms")
     first = table.to_pylist()[1]
