@@ -19,6 +19,7 @@ from servetwin.sim import SimOptions, closed_form, simulate
 from servetwin.sim.closed_form import (
     ClosedFormOptions,
     Kavier,
+    Requests,
     Servetwin,
     find_kavier_gpu,
     find_kavier_model,
@@ -173,6 +174,15 @@ def test_a_hit_saves_the_shared_part_alone():
     assert 0 < rest[0] < whole[0]
     one = model.prefill_after_hit(column(1024), 1024)[0]
     assert one == model.prefill_after_hit(column(1024), 1023)[0]
+
+
+def test_a_hit_does_not_count_as_work_of_the_gpu():
+    model, given_tokens, one = ours(), column(8000), column(1)
+    plain = Requests(given_tokens, one, model.prefill(given_tokens), 0 * one)
+    hit = Requests(
+        given_tokens, one, model.prefill_after_hit(given_tokens, 7900), 0 * one, column(7900)
+    )
+    assert model.phases(hit).head[0] < model.phases(plain).head[0] < 1
 
 
 def test_grouped_heads_are_cheaper_to_cache_than_kavier_thinks(kavier):

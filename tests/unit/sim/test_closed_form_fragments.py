@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,34 @@ def test_too_many_fragments():
     assert plan_fragments(KAVIER, requests, 1).total == 30 * 10**6
 
 
+@given(st.lists(st.tuples(st.integers(0, 900_000), st.integers(0, 2_000_000)), min_size=1,
+                max_size=6), st.integers(1, 40))  # fmt: skip
+def test_the_cache_grows_with_the_tokens(times, rows):
+    requests = requests_of(*times)
+    requests = replace(requests, input_tokens=requests.input_tokens * 9000)
+    plan = plan_fragments(KAVIER, requests, 0.1)
+    found = np.concatenate([b.kv.copy() for b in plan.batches(rows, kv=True)])
+    token = KAVIER.kv_bytes_per_token / KAVIER.device.memory * MILLE
+    at = 0
+    for row, count in enumerate(plan.counts.tolist()):
+        prefill, whole = requests.prefill[row], requests.prefill[row] + requests.decode[row]
+        given_tokens = requests.input_tokens[row]
+        tokens = np.interp(
+            np.arange(count) * 100.0 * PS_PER_MS,
+            [0, prefill, whole],
+            [0 if prefill else given_tokens, given_tokens,
+             given_tokens + requests.output_tokens[row]],
+        )  # fmt: skip
+        expected = np.minimum(tokens * token, 65535)
+        np.testing.assert_allclose(found[at : at + count], expected, atol=1.01)
+        at += count
+
+
+def test_without_kv_cache_nothing_is_held():
+    plan = plan_fragments(KAVIER, requests_of((300_000, 900_000)), 0.1, kv_cache=False)
+    assert not next(plan.batches(100, kv=True)).kv.any()
+
+
 # files
 
 
@@ -153,6 +182,14 @@ def test_files_are_those_of_opendc(tmp_path):
     assert set(table["cpu_usage"].to_pylist()) == {0.0}
     assert pq.ParquetFile(written.fragments).metadata.num_row_groups == -(-len(expected) // 100)
     assert written.fragment_rows == len(expected)
+
+
+def test_the_cache_is_a_column_where_asked(tmp_path):
+    plan, tasks = plan_of(5)
+    written = write_opendc(tmp_path, plan, tasks, ExportOptions(kv_usage=True))
+    column = pq.read_table(written.fragments)["kv_usage"].to_pylist()
+    shares = np.concatenate([batch.kv.copy() for batch in plan.batches(7, kv=True)])
+    assert column == pytest.approx((shares * 24e6).tolist())
 
 
 def test_tasks_have_arrivals_durations_and_tokens(tmp_path):
@@ -200,7 +237,7 @@ def test_an_interruption_leaves_what_was_written(tmp_path):
         if done >= 300:
             raise KeyboardInterrupt
 
-    options = ExportOptions(100, stop, said.append)
+    options = ExportOptions(100, progress=stop, say=said.append)
     with pytest.raises(KeyboardInterrupt):
         write_opendc(tmp_path, plan, tasks, options)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

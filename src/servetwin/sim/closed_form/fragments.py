@@ -35,6 +35,8 @@ class FragmentBatch:
     duration_ms: Ints
     usage: NDArray[np.uint16]
     """GPU utilisation at the start of the fragment, thousandths."""
+    kv: NDArray[np.uint16] | None = None
+    """KV cache at the start of the fragment, thousandths of the GPU's memory (at most 65,535)."""
 
     def __len__(self) -> int:
         return int(self.task.size)
@@ -58,17 +60,18 @@ class FragmentPlan:
         """Fragments of all requests."""
         return int(self.counts.sum())
 
-    def batches(self, rows: int) -> Iterator[FragmentBatch]:
-        """Yield all fragments in order, `rows` at a time."""
-        from servetwin.sim.closed_form.kernels import fill_fragments
+    def batches(self, rows: int, *, kv: bool = False) -> Iterator[FragmentBatch]:
+        """Yield all fragments in order, `rows` at a time; `kv` asks for the KV cache too."""
+        from servetwin.sim.closed_form.kernels import fill_cache, fill_fragments
 
         task, duration = np.empty(rows, np.int32), np.empty(rows, np.int64)
-        usage = np.empty(rows, np.uint16)
+        usage, cache = np.empty(rows, np.uint16), np.empty(rows if kv else 0, np.uint16)
         out = task, duration, usage
         row = 0
         for at in range(0, self.counts.size, REQUESTS_AT_ONCE):
             some = slice(at, at + REQUESTS_AT_ONCE)
             bounds, levels = self._pieces(some)
+            cached = self._cache_pieces(some)
             totals, counts = self.duration_ms[some], self.counts[some]
             request = done = 0
             while request < counts.size:
@@ -76,11 +79,24 @@ class FragmentPlan:
                 row, request, done = fill_fragments(
                     start, at, self.step_ms, totals, counts, bounds, levels, out
                 )
+                if kv:
+                    fill_cache(start, row, counts, *cached, cache)
                 if row == rows:
-                    yield FragmentBatch(*out)
+                    yield FragmentBatch(*out, cache if kv else None)
                     row = 0
         if row:
-            yield FragmentBatch(task[:row], duration[:row], usage[:row])
+            part = cache[:row] if kv else None
+            yield FragmentBatch(task[:row], duration[:row], usage[:row], part)
+
+    def _cache_pieces(self, some: slice) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Ends of prefill and decode in fragments, and the cache at both in thousandths."""
+        requests = self.requests.part(some)
+        step = self.step_ms * PS_PER_MS
+        token = MILLE * self.model.kv_bytes_per_token / self.model.device.memory
+        given = requests.input_tokens * (token if self.kv_cache else 0.0)
+        made = requests.output_tokens * (token if self.kv_cache else 0.0)
+        whole = requests.prefill + requests.decode
+        return (requests.prefill / step, whole / step), (given, given + made)
 
     def _pieces(self, some: slice) -> tuple[tuple[Ints, Ints], tuple[Any, Any, Any, Any]]:
         """Pieces of the utilisation, in fragments: one belongs where it starts."""

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from servetwin.cache.kernel.compile import cache_folder, entry_of, inlined
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 
-__all__ = ["Coefficients", "decode_times", "fill_fragments", "follow_ups", "prefill_times"]
+__all__ = [
+    "Coefficients",
+    "decode_times",
+    "fill_cache",
+    "fill_fragments",
+    "follow_ups",
+    "prefill_times",
+]
 
 Ints = NDArray[np.int64]
 FRACTION = (1 << ATTENTION_FRACTION_BITS) - 1
@@ -152,6 +159,34 @@ def fill_fragments(
         if done == count:
             request, done = request + 1, 0
     return row, request, done
+
+
+@_entry
+def fill_cache(
+    start: tuple[int, int, int],
+    rows: int,
+    counts: Ints,
+    edges: tuple[Any, Any],
+    levels: tuple[Any, Any],
+    out: Any,
+) -> None:
+    """Write the KV cache at each fragment's start, for those `fill_fragments` just wrote.
+
+    It grows evenly up to `levels[0]` at the end of the prefill, then to `levels[1]` at that
+    of the decode; `edges` are these ends in fragments, not rounded.
+    """
+    row, request, done = start
+    while row < rows:
+        stop = min(counts[request], done + rows - row)
+        prefill, whole = edges[0][request], edges[1][request]
+        middle, last = levels[0][request], levels[1][request]
+        rise = middle / prefill if prefill > 0 else 0.0
+        climb = (last - middle) / (whole - prefill) if whole > prefill else 0.0
+        for j in range(done, stop):
+            level = rise * j if j < prefill else middle + climb * (j - prefill)
+            out[row + j - done] = np.uint16(min(level, 65535.0))
+        row += stop - done
+        request, done = request + 1, 0
 
 
 @_entry

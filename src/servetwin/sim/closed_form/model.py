@@ -36,11 +36,19 @@ class Requests:
     prefill: Ints
     """Picoseconds; 0 where a cache hit skips it."""
     decode: Ints
+    cached_tokens: Ints | None = None
+    """Input tokens that a hit provided; None for none."""
 
     def part(self, rows: slice) -> Requests:
         """Return the requests of `rows`, without copying."""
-        names = self.__dataclass_fields__
-        return Requests(**{name: getattr(self, name)[rows] for name in names})
+        cached = self.cached_tokens
+        return Requests(
+            self.input_tokens[rows],
+            self.output_tokens[rows],
+            self.prefill[rows],
+            self.decode[rows],
+            None if cached is None else cached[rows],
+        )
 
 
 @dataclass(frozen=True)

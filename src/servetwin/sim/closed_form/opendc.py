@@ -45,6 +45,9 @@ class ExportOptions:
 
     flush_size: int = 1 << 16
     """Rows of fragments written at a time; raised where the file would have over 256 groups."""
+    kv_usage: bool = False
+    """Add a column OpenDC does not know: the KV cache in bytes of one GPU, to a thousandth of
+    its memory."""
     progress: Callable[[int], None] | None = None
     """Told the number of fragments written so far."""
     say: Callable[[str], None] = _say_on_stderr
@@ -92,7 +95,7 @@ def write_opendc(
         folder.mkdir(parents=True, exist_ok=True)
         with _both(folder, options.say) as (task_file, fragment_file):
             _write_tasks(task_file, plan, tasks)
-            _write_fragments(fragment_file, plan, rows, options.progress)
+            _write_fragments(fragment_file, plan, rows, options)
     notes = () if rows == options.flush_size else (_regrouped(options.flush_size, rows),)
     return Exported(
         tasks=folder / "tasks.parquet",
@@ -162,20 +165,18 @@ def _constants(device: Device, rows: int) -> dict[str, Any]:
     }
 
 
-def _write_fragments(
-    path: Path, plan: FragmentPlan, rows: int, progress: Callable[[int], None] | None
-) -> None:
+def _write_fragments(path: Path, plan: FragmentPlan, rows: int, options: ExportOptions) -> None:
     import pyarrow as pa
 
-    schema = _fragment_schema()
-    capacity = plan.model.device.capacity
-    usage = np.arange(MILLE + 1) / MILLE * capacity
+    schema = _fragment_schema(options.kv_usage)
+    device = plan.model.device
+    usage = np.arange(MILLE + 1) / MILLE * device.capacity
     cpu_count = pa.array(np.full(rows, CPU_COUNT, np.int32))
     cpu_usage = pa.array(np.zeros(rows))
     gpu_count = pa.array(np.full(rows, GPU_COUNT, np.int32))
     done = 0
     with _writer(path, schema, ("id",)) as writer:
-        for batch in plan.batches(rows):
+        for batch in plan.batches(rows, kv=options.kv_usage):
             n = len(batch)
             arrays = [
                 pa.array(batch.task),
@@ -185,10 +186,12 @@ def _write_fragments(
                 gpu_count[:n],
                 pa.array(usage[batch.usage]),
             ]
+            if batch.kv is not None:
+                arrays.append(pa.array(batch.kv * (device.memory / MILLE)))
             writer.write_batch(pa.record_batch(arrays, schema=schema), row_group_size=rows)
             done += n
-            if progress:
-                progress(done)
+            if options.progress:
+                options.progress(done)
 
 
 @contextmanager
@@ -232,10 +235,10 @@ def _task_schema() -> Any:
     )
 
 
-def _fragment_schema() -> Any:
+def _fragment_schema(kv_usage: bool) -> Any:
     import pyarrow as pa
 
-    return pa.schema(
+    schema = pa.schema(
         [
             pa.field("id", pa.int32(), False),
             pa.field("duration", pa.duration("ms"), False),
@@ -245,3 +248,4 @@ def _fragment_schema() -> Any:
             pa.field("gpu_usage", pa.float64(), True),
         ]
     )
+    return schema.append(pa.field("kv_usage", pa.float64(), True)) if kv_usage else schema

@@ -50,8 +50,6 @@ class ClosedFormResult:
     requests: Requests
     hits: PromptHits | None
     """None without a prompt cache."""
-    shared_tokens: int
-    """Tokens of a prefix that hit."""
     wall_s: float
     """Real seconds of the computation."""
     notes: tuple[str, ...] = field(default_factory=tuple)
@@ -128,13 +126,13 @@ class ClosedFormResult:
     def to_run_result(self) -> RunResult:
         """The run as any other: each request starts when it arrives, alone.
 
-        The first token comes at the end of the prefill. `cached_tokens` are those whose
-        prefill a hit skipped.
+        The first token comes at the end of the prefill. `cached_tokens` are those of the
+        prefix that hit.
         """
         arrival, requests = self.arrivals(), self.requests
         total = requests.prefill + requests.decode
         check_clock("end", arrival.astype(np.float64) + total.astype(np.float64))
-        n = len(self.workload)
+        n, cached = len(self.workload), requests.cached_tokens
         return RunResult(
             kind="simulated",
             config={**self.model.config, **_settings(self.options)},
@@ -157,15 +155,10 @@ class ClosedFormResult:
                 replica=np.zeros(n, np.int32),
                 status=np.full(n, Status.OK, np.int8),
                 session_id=self.workload.session_id,
-                cached_tokens=self._cached_tokens(),
+                cached_tokens=None if cached is None else cached.astype(np.int32),
             ),
             notes=self.notes,
         )
-
-    def _cached_tokens(self) -> NDArray[np.int32] | None:
-        if self.hits is None:
-            return None
-        return np.where(self.hits.hit, self.shared_tokens, 0).astype(np.int32)
 
 
 _DEFAULTS = ClosedFormOptions()
@@ -184,7 +177,7 @@ def run_closed_form(
     made = token_column("output_tokens", workload.output_tokens)
     prefill = model.prefill(given)
     decode = model.decode(given, made, options.kv_cache)
-    hits, keys = None, None
+    hits, keys, cached = None, None, None
     if options.prompt_cache is not None:
         settings = options.prompt_cache
         keys = options.prefix_keys or prompt_keys(workload, settings.min_tokens)
@@ -192,6 +185,7 @@ def run_closed_form(
         hits = look_up(keys, settings, workload.session_id)
         if settings.policy != "none":
             prefill[hits.hit] = model.prefill_after_hit(given[hits.hit], keys.shared_tokens)
+            cached = np.where(hits.hit, keys.shared_tokens, 0)
         if settings.policy == "full":
             prefill[hits.hit] = 0
             decode[hits.hit] = 0
@@ -200,9 +194,8 @@ def run_closed_form(
         workload=workload,
         model=model,
         options=options,
-        requests=Requests(given, made, prefill, decode),
+        requests=Requests(given, made, prefill, decode, cached),
         hits=hits,
-        shared_tokens=keys.shared_tokens if keys else 0,
         wall_s=time.perf_counter() - start,
         notes=_notes(workload, model, keys),
     )

@@ -118,7 +118,10 @@ class Servetwin:
         given = requests.input_tokens.astype(np.float64)
         made = requests.output_tokens.astype(np.float64)
         prefill = requests.prefill.astype(np.float64)
-        head = self._traffic.share(given, given * given / 2, given, prefill)
+        cached = requests.cached_tokens
+        known = np.zeros(1) if cached is None else np.minimum(cached, given - 1)
+        pairs = (given * given - known * known) / 2
+        head = self._traffic.share(given - known, pairs, given, prefill)
         end = given + np.maximum(made - 1, 1)
         if kv_cache:
             first, last = self._decode_share(given + 1), self._decode_share(end)
