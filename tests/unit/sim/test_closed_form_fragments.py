@@ -92,6 +92,7 @@ class Ramp:
     """Utilisation 0.2 in the prefill, then from 0.5 down to 0.3."""
 
     device = KAVIER.device
+    kv_bytes_per_token = 0.0
 
     def phases(self, requests: Requests, kv_cache: bool = True) -> Phases:
         assert kv_cache
