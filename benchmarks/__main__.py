@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import commands, simulator
+from benchmarks import cache, commands, simulator
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     figures = []
-    for measure in (simulator.measure, commands.measure):
+    for measure in (simulator.measure, cache.measure, commands.measure):
         for figure in measure(arguments.quick):
             print(figure, flush=True)
             figures.append(figure)

@@ -20,6 +20,7 @@ VERBS = {
     "workload": "Show, convert or generate workloads.",
     "catalog": "List models, GPUs and links.",
     "report": "Write report.html again from the files of a run.",
+    "study": "Run a named experiment.",
     "doctor": "Check this machine and installation.",
 }
 """Each verb is the `app` of the module of its name in this folder."""

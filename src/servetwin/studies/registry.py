@@ -1,0 +1,22 @@
+"""The studies by name: what `servetwin study` lists, without importing any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["STUDIES", "Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A module of this folder whose `app`, a typer program, runs the study."""
+
+    module: str
+    help: str
+    """One line."""
+
+
+STUDIES = {
+    "prefix-cache": Study("prefix_cache", "Hits of a prefix cache, by its size and its policy."),
+}
+"""In the order in which they are listed."""
