@@ -1,0 +1,1 @@
+"""Kavier's command line and its published experiments."""
