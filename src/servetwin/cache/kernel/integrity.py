@@ -27,7 +27,7 @@ def check_integrity(pool: Pool) -> None:
 
 def _own(pool: Pool, r: int) -> tuple[int, Any]:
     """Number of cache `r`'s first block, and its blocks used so far."""
-    first = r * int(pool.cache[r]["capacity"])
+    first = int(pool.cache[r]["first"])
     return first, pool.block[first : first + int(pool.cache[r]["fresh"])]
 
 

@@ -11,7 +11,8 @@ __all__ = ["append", "end_of", "unlink"]
 @inlined
 def end_of(pool: Pool, r: Int, which: Int) -> Int:
     """Return the end of a list of cache `r`: its `next` is the head, its `prev` the tail."""
-    return pool.cache.size * pool.cache[r].capacity + 2 * r + which
+    cache = pool.cache[r]
+    return cache.first + cache.capacity + which
 
 
 @inlined

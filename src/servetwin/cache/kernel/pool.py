@@ -7,6 +7,8 @@ releases everything at the end of a request, the last block first. Blocks are nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from servetwin.cache.kernel import heap, queues
@@ -22,6 +24,7 @@ from servetwin.cache.kernel.state import (
     MAIN,
     NONE,
     S3_FIFO,
+    SMALL,
     VLLM_LRU,
     Int,
     Ints,
@@ -30,7 +33,7 @@ from servetwin.cache.kernel.state import (
 )
 from servetwin.cache.policies import PolicyOptions
 
-__all__ = ["acquire", "allocate", "lookup", "make_pool", "name", "release"]
+__all__ = ["acquire", "allocate", "lookup", "make_pool", "make_pools", "name", "release"]
 
 
 def make_pool(
@@ -47,22 +50,32 @@ def make_pool(
     `bonus` is `flop_bonus` for `flop-aware`. Takes about 60 bytes a block and 4 an id
     (12 for `s3-fifo`), in each cache.
     """
-    code = CODES[policy]
-    cache = np.zeros(caches, CACHE)
-    cache["policy"] = code
-    cache["capacity"] = cache["available"] = capacity
+    return make_pools([(policy, capacity)] * caches, ids, options, bonus)
+
+
+def make_pools(
+    kinds: Sequence[tuple[str, int]], ids: int, options: PolicyOptions, bonus: Ints | None = None
+) -> Pool:
+    """Make empty caches, each of its own policy and capacity, for ids from 0 to `ids` - 1."""
+    codes = [CODES[policy] for policy, _ in kinds]
+    capacities = np.array([capacity for _, capacity in kinds], np.int64)
+    cache = np.zeros(len(kinds), CACHE)
+    cache["policy"] = codes
+    cache["capacity"] = cache["available"] = capacities
+    cache["first"] = np.cumsum(capacities + 2) - (capacities + 2)
     cache["free"] = -1
-    cache["small_room"] = options.small_room(capacity)
-    block = np.zeros(caches * (capacity + 2), BLOCK)
-    ends = np.arange(caches * capacity, block.size)
-    block["next"][ends] = block["prev"][ends] = ends
-    ranked = code in (FIFO, LFU, FLOP_AWARE)
+    cache["small_room"] = [options.small_room(capacity) for _, capacity in kinds]
+    block = np.zeros(int(np.sum(capacities + 2)), BLOCK)
+    for end in (SMALL, MAIN):
+        ends = cache["first"] + capacities + end
+        block["next"][ends] = block["prev"][ends] = ends
+    ranked = np.isin(codes, (FIFO, LFU, FLOP_AWARE))
     return Pool(
         cache=cache,
         block=block,
-        where=np.full((caches, ids), -1, np.int32),
-        heap=np.zeros((caches, capacity if ranked else 0), np.int32),
-        ghost=np.zeros((caches, ids if code == S3_FIFO else 0), np.int64),
+        where=np.full((len(kinds), ids), -1, np.int32),
+        heap=np.zeros((len(kinds), int(capacities[ranked].max(initial=0))), np.int32),
+        ghost=np.zeros((len(kinds), ids if S3_FIFO in codes else 0), np.int64),
         bonus=np.zeros(1, np.int64) if bonus is None else bonus,
     )
 
@@ -79,7 +92,7 @@ def allocate(pool: Pool, r: Int) -> Int:
     cache = pool.cache[r]
     cache.available -= 1
     if cache.fresh < cache.capacity:
-        number = r * cache.capacity + cache.fresh
+        number = cache.first + cache.fresh
         cache.fresh += 1
     elif cache.free >= 0:
         number = np.int64(cache.free)
@@ -190,6 +203,7 @@ def _evict(pool: Pool, cache: Record, r: Int) -> Int:
     pool.where[r, block.id] = -1
     cache.named -= 1
     cache.evictions += 1
+    cache.evicted = block.id
     parent = block.parent
     if parent >= 0:
         pool.block[parent].children -= 1

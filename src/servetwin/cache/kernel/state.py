@@ -1,9 +1,9 @@
 """The blocks of one or more caches, in flat arrays.
 
-Cache `r` owns the blocks `r * capacity` to `(r + 1) * capacity - 1`, and two blocks behind
-all real ones as the ends of its two lists: `end_of(pool, r, SMALL)` and `(…, MAIN)`. The
-functions of `pool` are what a kernel calls; `policy` is a number, so that one compilation
-serves all.
+Cache `r` owns `capacity` blocks from number `first` on, and two more behind them as the ends
+of its two lists: `end_of(pool, r, SMALL)` and `(…, MAIN)`. The functions of `pool` are what a
+kernel calls; `policy` is a number, so that one compilation serves all, and caches of one pool
+may differ in policy and capacity.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ def _record(wide: str, narrow: str) -> np.dtype[np.void]:
 
 
 CACHE = _record(
-    # `available`: blocks that nobody uses. `fresh`: first one never used. `clock` counts
-    # releases, `ghosts` evictions from S3-FIFO's small queue; `age` is LFU-DA's.
-    "policy capacity available clock age ghosts evictions named",
+    # `available`: blocks that nobody uses. `fresh`: how many were ever used. `clock` counts
+    # releases, `ghosts` evictions from S3-FIFO's small queue; `age` is LFU-DA's. `evicted`:
+    # the id that went last, for whoever sets it to -1 before an `allocate`.
+    "policy capacity first available clock age ghosts evictions evicted named",
     # `free` heads the blocks without an id; `*_idle` of a queue's `*_count` are in use by
     # nobody.
     "fresh free heap_size small_room small_count small_idle main_count main_idle",
@@ -84,11 +85,11 @@ class Pool(NamedTuple):
     cache: Records
     """One CACHE record each."""
     block: Records
-    """BLOCK records of all caches, then two ends for each."""
+    """BLOCK records: those of a cache, its two ends, those of the next."""
     where: Shorts
     """Block that holds an id, or -1; (caches, ids)."""
     heap: Shorts
-    """Blocks that may go, by rank; (caches, capacity)."""
+    """Blocks that may go, by rank; (caches, largest capacity)."""
     ghost: Ints
     """Number of an id's last eviction from the small queue, or 0; (caches, ids)."""
     bonus: Ints
