@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "CLOCK_END_PS",
     "GIB",
     "MAX_TIME_PS",
     "NOT_YET",
@@ -30,6 +31,9 @@ PS_PER_S = 10**12
 
 MAX_TIME_PS = 90 * 86_400 * PS_PER_S
 """Latest arrival or think time a workload may name: 90 days, which leaves room to finish."""
+
+CLOCK_END_PS = 92 * 10**17
+"""A run may last until here, just below the end of the clock: 106 days."""
 
 NOT_YET = -1
 """In a column of times: the event did not happen."""

@@ -103,9 +103,17 @@ class Reader:
         self._fill(name, pa.from_numpy_dtype(dtype), out, convert)
         return out
 
-    def optional(self, name: str) -> Any:
-        """int32, or None where the whole column is null."""
-        return None if self.is_null(name) else self.whole(name, np.int32, null=0)
+    def optional(self, name: str, dtype: type[np.integer[Any]] = np.int32) -> Any:
+        """Whole numbers, or None where the whole column is null."""
+        return None if self.is_null(name) else self.whole(name, dtype, null=0)
+
+    def numbers(self, name: str) -> NDArray[np.float64] | None:
+        """Float64 with NaN for null, or None where the whole column is null."""
+        if self.is_null(name):
+            return None
+        out = np.empty(self.rows, np.float64)
+        self._fill(name, pa.float64(), out, lambda array: array.to_numpy(zero_copy_only=False))
+        return out
 
     def codes(self, name: str, values: list[str]) -> NDArray[np.int8]:
         """Positions in `values` of a column's strings."""

@@ -58,6 +58,8 @@ TIMELINE = pa.schema(
         ("prefill_tokens", pa.int64()),
         ("decode_tokens", pa.int64()),
         ("power_w", pa.float64()),
+        ("iterations", pa.int64()),
+        ("context_tokens", pa.int64()),
     ]
 )
 
@@ -96,7 +98,8 @@ def write_timeline(timeline: Timeline, path: Path) -> None:
 
     def columns(rows: slice) -> Columns:
         names = ("replica", "running", "waiting", "kv_blocks", "prefill_tokens", "decode_tokens")
-        parts = {name: getattr(timeline, name)[rows] for name in names}
+        extra = ("iterations", "context_tokens", "power_w")
+        parts = {name: _part(getattr(timeline, name), rows) for name in (*names, *extra)}
         return {"t_s": _seconds(timeline.t, rows), **parts}
 
     metadata = {
@@ -140,6 +143,9 @@ def read_timeline(path: Path) -> Timeline:
             running=reader.whole("running", np.int32),
             waiting=reader.whole("waiting", np.int32),
             interval=int(interval),
+            iterations=reader.optional("iterations", np.int64),
+            context_tokens=reader.optional("context_tokens", np.int64),
+            power_w=reader.numbers("power_w"),
             **{name: reader.whole(name, np.int64) for name in names},
         )
 

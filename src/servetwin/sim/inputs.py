@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.errors import InputError
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
@@ -37,7 +38,14 @@ class SimInputs:
     @property
     def lag(self) -> int:
         """Iterations between planning one and knowing its outcome: 1 with async scheduling."""
-        return int(self.settings.scheduler == "vllm" and self.settings.async_scheduling)
+        return int(self.settings.plans_ahead)
+
+    def outlasts_clock(self) -> InputError:
+        """The error of a run that goes on beyond `units.CLOCK_END_PS`."""
+        return InputError(
+            f"{self.workload.source}: the run lasts longer than the 106 days of the clock: "
+            "take fewer requests, shorter think times or a faster deployment"
+        )
 
     def fits(self, input_tokens: int, output_tokens: int) -> bool:
         """Whether a request could ever run, alone on an empty engine."""
@@ -56,6 +64,8 @@ class SnapshotRows:
     kv_blocks: Ints
     prefill_tokens: Ints
     decode_tokens: Ints
+    iterations: Ints
+    context_tokens: Ints
 
 
 @dataclass(frozen=True)

@@ -169,5 +169,7 @@ def _timeline(rows: SnapshotRows | None, interval: int) -> Timeline | None:
         kv_blocks=rows.kv_blocks.ravel(),
         prefill_tokens=rows.prefill_tokens.ravel(),
         decode_tokens=rows.decode_tokens.ravel(),
+        iterations=rows.iterations.ravel(),
+        context_tokens=rows.context_tokens.ravel(),
         interval=interval,
     )

@@ -69,6 +69,12 @@ class Timeline:
     decode_tokens: Ints
     interval: int
     """Picoseconds between rows of one replica."""
+    iterations: Ints | None = None
+    """Iterations that ended within the interval."""
+    context_tokens: Ints | None = None
+    """KV tokens that the decodes of those iterations read, summed over sequences."""
+    power_w: NDArray[np.float64] | None = None
+    """Mean power of the replica's devices over the interval."""
 
     def __len__(self) -> int:
         return int(self.t.size)

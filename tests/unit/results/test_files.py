@@ -122,7 +122,7 @@ def test_columns_are_those_of_the_format(tmp_path: Path) -> None:
     assert requests["sent_s"].null_count == requests.num_rows
     assert pa.types.is_dictionary(requests["status"].type)
     timeline = pq.read_table(tmp_path / "timeline.parquet")
-    assert timeline.column_names == TIMELINE_COLUMNS
+    assert timeline.column_names == [*TIMELINE_COLUMNS, "iterations", "context_tokens"]
 
 
 def test_several_row_groups_join_up(tmp_path: Path) -> None:

@@ -202,10 +202,24 @@ def test_arrivals_up_to_the_last_day_are_served(run) -> None:
     assert outcome.status.tolist() == [Status.OK, Status.OK]
 
 
-def test_a_run_beyond_the_clock_is_refused() -> None:
+def test_a_run_beyond_the_clock_is_refused(run) -> None:
     slow = replace(FLAT, base=PS_PER_S * 86_400)
     with pytest.raises(InputError, match="106 days"):
-        kernel.run(replace(inputs(workload((MAX_TIME_PS, 10, 40))), cost=slow))
+        run(replace(inputs(workload((MAX_TIME_PS, 10, 40))), cost=slow))
+
+
+def test_a_chain_of_turns_beyond_the_clock_is_refused(run) -> None:
+    """The arrival of a follow-up wraps around before any iteration does."""
+    turns = 150
+    chain = Workload(
+        arrival=np.array([0] + [NOT_YET] * (turns - 1)),
+        input_tokens=np.full(turns, 10, np.int32),
+        output_tokens=np.ones(turns, np.int32),
+        parent=np.arange(-1, turns - 1, dtype=np.int32),
+        think_time=np.full(turns, PS_PER_S * 86_400),
+    )
+    with pytest.raises(InputError, match="106 days"):
+        run(inputs(chain))
 
 
 def test_prefill_attention_of_a_huge_prompt_does_not_wrap(run) -> None:

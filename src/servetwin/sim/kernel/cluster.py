@@ -3,7 +3,7 @@
 from servetwin.sim.kernel import heap
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import entry, inlined
-from servetwin.sim.kernel.jump import boundary, land, shorten, start
+from servetwin.sim.kernel.jump import boundary, land, outlasts_clock, shorten, start
 from servetwin.sim.kernel.plan import make_plan
 from servetwin.sim.kernel.router import choose
 from servetwin.sim.kernel.seats import (
@@ -145,9 +145,10 @@ def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
         disband(state, settings, rep)
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
-    time = FOREVER if rep.idle else boundary(rep, rep.jump)
-    if time < now:  # it wrapped around
+    if rep.idle == 0 and outlasts_clock(rep):
         state.world[0].overrun = 1
+        return
+    time = FOREVER if rep.idle else boundary(rep, rep.jump)
     set_time(state.times, settings.leaves, r, time)
 
 

@@ -25,7 +25,7 @@ SLICE = 2_000_000
 """Events between two looks at the outside world: about half a second."""
 
 MOST_SNAPSHOTS = 20_000_000
-"""Rows of all replicas together; 32 bytes each."""
+"""Rows of all replicas together; 48 bytes each."""
 
 
 def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Outcome:
@@ -33,10 +33,7 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
     state = allocate(inputs)
     while (answer := run_slice(state, SLICE)) != DONE:
         if answer == OVERRUN:
-            raise InputError(
-                f"{inputs.workload.source}: the run lasts longer than the 106 days of the clock: "
-                "take fewer requests, shorter think times or a faster deployment"
-            )
+            raise inputs.outlasts_clock()
         if answer == NEEDS_ROWS:
             state = _with_more_rows(state, inputs)
         if answer == PAUSED and progress is not None:

@@ -12,9 +12,17 @@ from servetwin.sim.kernel.blocks import growth, steps_that_fit
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import duration
 from servetwin.sim.kernel.gaps import bin_of, count_series
-from servetwin.sim.kernel.state import ORCA, SLOTS, STATIC, Flag, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, ORCA, SLOTS, STATIC, Flag, Int, Record, State
 
-__all__ = ["boundaries_by", "boundary", "land", "shorten", "start"]
+__all__ = [
+    "boundaries_by",
+    "boundary",
+    "contexts_read",
+    "land",
+    "outlasts_clock",
+    "shorten",
+    "start",
+]
 
 
 @inlined
@@ -24,6 +32,14 @@ def boundary(rep: Record, count: Int) -> Int:
         return rep.now
     further = count - 1
     return rep.now + rep.first + further * rep.second + rep.growth * (further * (further - 1) // 2)
+
+
+@inlined
+def outlasts_clock(rep: Record) -> Flag:
+    """Whether the jump ends after the clock does; in floats, which do not wrap around."""
+    further = np.float64(rep.jump - 1)
+    end = np.float64(rep.now) + rep.first + further * rep.second
+    return end + rep.growth * (further * (further - 1.0) / 2.0) > np.float64(CLOCK_END)
 
 
 @inlined
@@ -106,6 +122,7 @@ def shorten(rep: Record, time: Int) -> Flag:
 def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     """Bring the replica to `now`, the end of its jump: the next plan is `step`."""
     steps = rep.jump
+    _count_work(settings, rep, steps)
     if settings.gaps and rep.live > 0:
         if steps == 1 or rep.growth == 0:
             state.gaps[bin_of(rep.cost)] += rep.live * steps
@@ -121,17 +138,33 @@ def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     if rep.cost > 0:
         rep.iterations += steps
     rep.contexts += rep.batch
-    if settings.lag:
-        rep.done_prefill += rep.staged_prefill
-        rep.done_decode += rep.staged_decode + rep.live * (steps - 1)
-        rep.staged_cost = rep.cost + rep.growth * (steps - 1)
-        rep.staged_prefill = rep.prefill_tokens
-        rep.staged_decode = rep.live
-    else:
-        rep.done_prefill += rep.prefill_tokens
-        rep.done_decode += rep.live * steps
     rep.step += steps
     rep.now = now
+
+
+@inlined
+def _count_work(settings: Record, rep: Record, steps: Int) -> None:
+    """Add up the iterations that end within or with the jump."""
+    if settings.lag == 0:
+        rep.done_prefill += rep.prefill_tokens
+        rep.done_decode += rep.live * steps
+        rep.done_iterations += steps * (rep.cost > 0)
+        rep.done_context += contexts_read(rep, steps)
+        return
+    rep.done_prefill += rep.staged_prefill
+    rep.done_decode += rep.staged_decode + rep.live * (steps - 1)
+    rep.done_iterations += (rep.staged_cost > 0) + steps - 1
+    rep.done_context += rep.staged_context + contexts_read(rep, steps - 1)
+    rep.staged_cost = rep.cost + rep.growth * (steps - 1)
+    rep.staged_prefill = rep.prefill_tokens
+    rep.staged_decode = rep.live
+    rep.staged_context = rep.contexts + rep.batch * (steps - 1)
+
+
+@inlined
+def contexts_read(rep: Record, plans: Int) -> Int:
+    """KV tokens that the decodes of the jump's first plans read."""
+    return plans * rep.contexts + rep.batch * (plans * (plans - 1) // 2)
 
 
 @outlined

@@ -4,7 +4,7 @@ from servetwin.sim.kernel import heap, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
-from servetwin.sim.kernel.state import SLOTS, STATIC, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, SLOTS, STATIC, Int, Record, State
 from servetwin.types import Status
 
 __all__ = [
@@ -166,9 +166,9 @@ def release_followers(state: State, request: Int, now: Int) -> None:
     world = state.world[0]
     child = state.child[request]
     while child >= 0:
-        arrival = now + state.think[child]
-        if arrival < now:  # it wrapped around
+        if state.think[child] > CLOCK_END - now:
             world.overrun = 1
+        arrival = now + state.think[child]
         state.arrival[child] = arrival
         heap.push(state.heap_time, state.heap_request, world.heap_size, arrival, child)
         world.heap_size += 1

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.units import CLOCK_END_PS
+
 __all__ = [
+    "CLOCK_END",
     "FOREVER",
     "REPLICA",
     "SEAT",
@@ -24,6 +27,8 @@ __all__ = [
     "Shorts",
     "State",
 ]
+
+CLOCK_END = np.int64(CLOCK_END_PS)
 
 FOREVER = np.int64((1 << 63) - 1)
 """Later than any event."""
@@ -68,8 +73,9 @@ REPLICA = _record(
     "now step batch live contexts free jump first second growth cost iterations split_chunks "
     # Tokens of that plan, and of the one before it, which runs until the next boundary.
     "prefill_tokens pairs window_pairs chunks samples "
-    "staged_cost staged_prefill staged_decode "
-    "done_prefill done_decode seen_prefill seen_decode snapshot peak "
+    "staged_cost staged_prefill staged_decode staged_context "
+    "done_prefill done_decode done_iterations done_context "
+    "seen_prefill seen_decode seen_iterations seen_context snapshot peak "
     # Finished requests whose seats and blocks return at the next boundary.
     "leaving_blocks",
     "seats leaving leaving_count idle open queue_head queue_tail queue_length "
@@ -91,6 +97,8 @@ SNAPSHOT = np.dtype(
         ("kv_blocks", "i8"),
         ("prefill_tokens", "i8"),
         ("decode_tokens", "i8"),
+        ("iterations", "i8"),
+        ("context_tokens", "i8"),
     ]
 )
 

@@ -13,7 +13,7 @@ from servetwin.sim.reference.routers import Router
 from servetwin.sim.reference.snapshots import Snapshots
 from servetwin.sim.reference.state import Request
 from servetwin.types import Status
-from servetwin.units import NOT_YET
+from servetwin.units import CLOCK_END_PS, NOT_YET
 
 __all__ = ["run"]
 
@@ -53,6 +53,8 @@ class Cluster:
     def run(self) -> None:
         while self.events:
             now, kind, number = heapq.heappop(self.events)
+            if now > CLOCK_END_PS:
+                raise self.inputs.outlasts_clock()
             self.handled += 1
             self.snapshots.take_before(now)
             if kind == ARRIVAL:

@@ -22,7 +22,7 @@ def duration(cost: IterationCost, batch: Batch) -> int:
         return 0
     decodes = [item for item in batch.work if item.decode]
     chunks = [item for item in batch.work if not item.decode]
-    contexts = sum(item.done + 1 for item in decodes)
+    contexts = batch.contexts
     total = cost.base
     total += _look_up(cost.linear, cost.linear_slope, sum(item.tokens for item in batch.work))
     total += _look_up(cost.head, cost.head_slope, sum(item.samples for item in batch.work))

@@ -35,6 +35,13 @@ class Replica:
         self.split_chunks = 0
         self.prefill_tokens = 0
         self.decode_tokens = 0
+        self.iterations_done = 0
+        self.context_tokens = 0
+
+    @property
+    def work_done(self) -> tuple[int, int, int, int]:
+        """Prompt tokens, decode tokens, iterations and KV tokens read, up to now."""
+        return self.prefill_tokens, self.decode_tokens, self.iterations_done, self.context_tokens
 
     def enqueue(self, request: Request) -> None:
         self.queues.waiting.append(request)
@@ -69,6 +76,8 @@ class Replica:
     def _complete(self, batch: Batch, now: int) -> list[Request]:
         self.prefill_tokens += batch.prefill_tokens
         self.decode_tokens += batch.decodes
+        self.iterations_done += bool(batch.work)
+        self.context_tokens += batch.contexts
         finished = []
         for item in batch.work:
             request = item.request

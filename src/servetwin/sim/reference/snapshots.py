@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ class Snapshots:
         self.replicas = replicas
         self.last_event = 0
         self.taken: list[list[tuple[int, ...]]] = []
-        self.seen = [(0, 0)] * len(replicas)
+        self.seen = [(0, 0, 0, 0)] * len(replicas)
 
     def take_before(self, now: int) -> None:
         """Take the snapshots due before the event that is about to happen at `now`."""
@@ -38,17 +39,16 @@ class Snapshots:
     def _take(self) -> None:
         row: list[tuple[int, ...]] = []
         for index, replica in enumerate(self.replicas):
-            prefill, decode = replica.prefill_tokens, replica.decode_tokens
-            before = self.seen[index]
-            self.seen[index] = (prefill, decode)
+            done = replica.work_done
+            work = (now - before for now, before in zip(done, self.seen[index], strict=True))
+            self.seen[index] = done
             queues = replica.queues
-            state = (len(queues.running), len(queues.waiting), replica.pool.used)
-            row.append((*state, prefill - before[0], decode - before[1]))
+            row.append((len(queues.running), len(queues.waiting), replica.pool.used, *work))
         self.taken.append(row)
 
     def rows(self) -> SnapshotRows | None:
         if not self.interval:
             return None
-        shape = (len(self.taken), len(self.replicas), 5)
-        table = np.array(self.taken, np.int64).reshape(shape)
-        return SnapshotRows(*(table[:, :, column].copy() for column in range(5)))
+        columns = len(fields(SnapshotRows))
+        table = np.array(self.taken, np.int64).reshape(len(self.taken), len(self.replicas), columns)
+        return SnapshotRows(*(table[:, :, column].copy() for column in range(columns)))

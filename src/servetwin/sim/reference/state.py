@@ -104,6 +104,11 @@ class Batch:
         return sum(item.tokens for item in self.work if not item.decode)
 
     @property
+    def contexts(self) -> int:
+        """KV tokens that its decodes read, padding included."""
+        return sum(item.done + 1 for item in self.work if item.decode)
+
+    @property
     def decodes(self) -> int:
         """Decode tokens that somebody waits for."""
         return sum(item.decode and not item.padding for item in self.work)
