@@ -8,14 +8,21 @@ kept: matrices of at least 1024 x 1024, 8 query heads, and up to 8192 rows.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from servetwin.cost.kernel_files import (
+    AICONFIGURATOR,
+    LAYER_PROFILES,
+    csv_rows,
+    layer_rows,
+    parquet_columns,
+    vidur_rows,
+)
 
 __all__ = [
     "AttentionTable",
@@ -34,8 +41,6 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_AICONFIGURATOR = {"A100": "a100_sxm_vllm0.14.0", "H100": "h100_sxm_vllm0.19.0"}
-_LAYER_PROFILES = {"RTX4090": "RTX4090", "RTXPRO6000": "RTXPRO6000"}
 MAX_ROWS = 8192
 MIN_SIZE = 1024
 MIN_HEADS = 8
@@ -84,27 +89,10 @@ class MixtureTable:
     experts_per_token = 8
 
 
-@dataclass(frozen=True)
-class _LayerShape:
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    inter: int
-    vocab: int
-
-
-_SHAPES = {
-    "Llama-3.1-8B": _LayerShape(4096, 32, 8, 128, 14336, 128256),
-    "Qwen3-32B": _LayerShape(5120, 64, 8, 128, 25600, 151936),
-    "Qwen3-30B-A3B-Instruct-2507": _LayerShape(2048, 32, 4, 128, 6144, 151936),
-}
-
-
 def gemm_table(folder: Path, device: str, source: str, dtype: str = "bfloat16") -> GemmTable:
     """GEMM timings of a device from one of the three sources; `folder` holds them all."""
     if source == "aiconfigurator":
-        columns = _parquet(folder, device, "gemm")
+        columns = parquet_columns(folder, device, "gemm")
         keep = columns["gemm_dtype"] == dtype
         keep &= (columns["n"] >= MIN_SIZE) & (columns["k"] >= MIN_SIZE)
         keep &= columns["m"] <= MAX_ROWS
@@ -115,7 +103,7 @@ def gemm_table(folder: Path, device: str, source: str, dtype: str = "bfloat16") 
 
 
 def _vidur_gemms(folder: Path, device: str) -> Iterator[tuple[float, ...]]:
-    for row in _vidur_rows(folder, device):
+    for row in vidur_rows(folder, device):
         heads, kv_heads, hidden, inter, tp, tokens = _vidur_shape(row)
         head_dim = hidden / heads
         shapes = {
@@ -144,7 +132,7 @@ def _vidur_shape(row: dict[str, str]) -> tuple[int, int, int, int, int, int]:
 
 
 def _layer_gemms(folder: Path, device: str) -> Iterator[tuple[float, ...]]:
-    for shape, tp, row in _layer_rows(folder, device, "dense.csv"):
+    for shape, tp, row in layer_rows(folder, device, "dense.csv"):
         queries = shape.heads * shape.head_dim / tp
         keys = 2 * shape.kv_heads * shape.head_dim / tp
         shapes = {
@@ -159,14 +147,14 @@ def _layer_gemms(folder: Path, device: str) -> Iterator[tuple[float, ...]]:
 
 def decode_table(folder: Path, device: str) -> AttentionTable:
     """Decode attention: one new token of each sequence behind `done` cached ones."""
-    if device in _AICONFIGURATOR:
+    if device in AICONFIGURATOR:
         table = _attention_parquet(folder, device, "generation_attention")
         keep = (table.sequences <= 512) & (table.done >= 15)
         return _selected(table, keep)
     rows = (
         (int(row["n_decode"]), shape.heads / tp, shape.kv_heads / tp, shape.head_dim,
          1, int(row["kv_decode"]) - 1, float(row["time_us"]) * 1e-6)
-        for shape, tp, row in _layer_rows(folder, device, "attention.csv")
+        for shape, tp, row in layer_rows(folder, device, "attention.csv")
         if row["prefill_chunk"] == "0" and int(row["n_decode"]) > 0
     )  # fmt: skip
     return AttentionTable(*_columns(rows, 7))
@@ -174,20 +162,20 @@ def decode_table(folder: Path, device: str) -> AttentionTable:
 
 def prefill_table(folder: Path, device: str) -> AttentionTable:
     """Prefill attention of chunks of at least 128 tokens, whose tiles are full."""
-    if device in _AICONFIGURATOR:
+    if device in AICONFIGURATOR:
         table = _attention_parquet(folder, device, "context_attention")
         return _selected(table, table.tokens >= 128)
     rows = (
         (1, shape.heads / tp, shape.kv_heads / tp, shape.head_dim,
          int(row["prefill_chunk"]), int(row["kv_prefill"]), float(row["time_us"]) * 1e-6)
-        for shape, tp, row in _layer_rows(folder, device, "attention.csv")
+        for shape, tp, row in layer_rows(folder, device, "attention.csv")
         if row["n_decode"] == "0" and int(row["prefill_chunk"]) >= 128
     )  # fmt: skip
     return AttentionTable(*_columns(rows, 7))
 
 
 def _attention_parquet(folder: Path, device: str, kind: str) -> AttentionTable:
-    columns = _parquet(folder, device, kind)
+    columns = parquet_columns(folder, device, kind)
     keep = (columns["kv_cache_dtype"] == "bfloat16") & (columns["head_dim"] == 128)
     if "window_size" in columns:
         keep &= columns["window_size"] == 0
@@ -206,7 +194,7 @@ def _selected(table: AttentionTable, keep: NDArray[np.bool_]) -> AttentionTable:
 
 def elementwise_table(folder: Path, device: str) -> ElementwiseTable:
     """Activation and input norm, from one token to 8192."""
-    if device in _LAYER_PROFILES:
+    if device in LAYER_PROFILES:
         rows = _layer_elementwise(folder, device)
     else:
         rows = _vidur_elementwise(folder, device)
@@ -214,7 +202,7 @@ def elementwise_table(folder: Path, device: str) -> ElementwiseTable:
 
 
 def _layer_elementwise(folder: Path, device: str) -> Iterator[tuple[float, ...]]:
-    for shape, tp, row in _layer_rows(folder, device, "dense.csv"):
+    for shape, tp, row in layer_rows(folder, device, "dense.csv"):
         # The fused norm also adds the residual: it reads and writes two vectors.
         moved = {"act_fn": 6 * shape.inter / tp, "layernorm": 8.0 * shape.hidden}
         if row["layer"] in moved:
@@ -222,7 +210,7 @@ def _layer_elementwise(folder: Path, device: str) -> Iterator[tuple[float, ...]]
 
 
 def _vidur_elementwise(folder: Path, device: str) -> Iterator[tuple[float, ...]]:
-    for row in _vidur_rows(folder, device):
+    for row in vidur_rows(folder, device):
         _, _, hidden, inter, tp, tokens = _vidur_shape(row)
         if tokens <= MAX_ROWS:
             yield tokens * 6 * inter / tp, float(row["time_stats.mlp_act.median"]) * 1e-3
@@ -234,7 +222,7 @@ def mixture_table(folder: Path) -> MixtureTable:
     path = next(folder.glob("vllm_layers/*/*/Qwen3-30B*/bf16/tp1/moe.csv"))
     names = ("tokens", "activated_experts", "time_us")
     tokens, active, us = _columns(
-        (tuple(float(row[name]) for name in names) for row in _csv(path)), 3
+        (tuple(float(row[name]) for name in names) for row in csv_rows(path)), 3
     )
     return MixtureTable(tokens, active, us * 1e-6)
 
@@ -243,7 +231,7 @@ def sampler_rows(folder: Path, device: str) -> tuple[Floats, Floats]:
     """Logits and seconds of the sampler."""
     rows = (
         (int(row["sequences"]) * shape.vocab, float(row["time_us"]) * 1e-6)
-        for shape, _, row in _layer_rows(folder, device, "per_sequence.csv")
+        for shape, _, row in layer_rows(folder, device, "per_sequence.csv")
         if row["layer"] == "sampler"
     )
     logits, seconds = _columns(rows, 2)
@@ -255,7 +243,7 @@ def collective_rows(folder: Path, device: str, kind: str) -> tuple[Floats, Float
     rows = (
         (int(row["num_workers"]), int(row["size"]),
          float(row[f"time_stats.{kind}.median"]) * 1e-3)
-        for row in _csv(folder / "vidur" / f"net_{device.lower()}_dgx_{kind}.csv")
+        for row in csv_rows(folder / "vidur" / f"net_{device.lower()}_dgx_{kind}.csv")
         if row["num_workers"] == row["devices_per_node"]
     )  # fmt: skip
     workers, size, seconds = _columns(rows, 3)
@@ -267,38 +255,11 @@ def host_overheads(folder: Path) -> tuple[Floats, Floats]:
     parts = ("SCHEDULE", "PREPARE_INPUTS_E2E", "PROCESS_MODEL_OUTPUTS")
     rows = (
         (int(row["batch_size"]), sum(float(row[f"{part}_MEDIAN"]) for part in parts) * 1e-3)
-        for row in _csv(folder / "vidur" / "a100_cpu_overheads.csv")
+        for row in csv_rows(folder / "vidur" / "a100_cpu_overheads.csv")
         if row["tensor_parallel_degree"] == "1"
     )
     batch, seconds = _columns(rows, 2)
     return batch, seconds
-
-
-def _vidur_rows(folder: Path, device: str) -> Iterator[dict[str, str]]:
-    for path in sorted(folder.glob(f"vidur/{device.lower()}_*_mlp.csv")):
-        yield from _csv(path)
-
-
-def _layer_rows(
-    folder: Path, device: str, file: str
-) -> Iterator[tuple[_LayerShape, int, dict[str, str]]]:
-    for path in sorted(folder.glob(f"vllm_layers/{device}/*/*/bf16/tp*/{file}")):
-        shape, tp = _SHAPES[path.parts[-4]], int(path.parts[-2][2:])
-        for row in _csv(path):
-            yield shape, tp, row
-
-
-def _csv(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def _parquet(folder: Path, device: str, kind: str) -> dict[str, NDArray[Any]]:
-    import pyarrow.parquet as pq
-
-    name = f"{_AICONFIGURATOR[device]}_{kind}_perf.parquet"
-    table = pq.read_table(folder / "aiconfigurator_kernels" / name)
-    return {column: np.asarray(table[column].to_pylist()) for column in table.column_names}
 
 
 def _columns(rows: Iterator[tuple[float, ...]], width: int) -> list[Floats]:
