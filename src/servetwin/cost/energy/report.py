@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from servetwin.cost.energy.footprint import Footprint, Intervals, Rates, footprint
 from servetwin.cost.energy.load import DevicePower, default_meta_model, device_power
 from servetwin.cost.energy.meta_power import MetaModel
-from servetwin.cost.energy.timeline_work import mean_lengths, replica_work
+from servetwin.cost.energy.timeline_work import mean_lengths, replica_work, spread
 from servetwin.cost.energy.utilization import utilization
 from servetwin.errors import InputError
 from servetwin.types import CostModel, Deployment, RunResult, Status
@@ -159,8 +159,7 @@ def _replica(
     assert run.timeline is not None
     rows = slice(replica, None, deployment.replicas)
     work = replica_work(run.timeline, rows, deployment, cost, mean_lengths(run.requests))
-    # An interval cut short by the end of the run did all its work in what is left.
-    work = replace(work, seconds=np.minimum(work.seconds, seconds))
+    work = spread(work, seconds)
     load = device.curve.load(utilization(deployment, cost, work))
     duty = work.seconds / seconds
     rest = _resting_watts(device, duty > 0, run.timeline.interval / PS_PER_S)
@@ -203,6 +202,6 @@ def _per(total: float, count: int) -> float | None:
 
 
 def _notes(run: RunResult) -> tuple[str, ...]:
-    if getattr(run.timeline, "iterations", None) is not None:
+    if run.timeline is None or run.timeline.iterations is not None:
         return ()
     return ("energy: iterations and contexts of an interval are estimated from its tokens",)

@@ -1,7 +1,7 @@
 """What an engine did in each interval, from the rows of a Timeline.
 
-A Timeline states tokens and sequences but neither iterations nor contexts. Where it has the
-columns `iterations` and `context_tokens`, they are used; otherwise they are estimated:
+A simulated Timeline counts iterations and the contexts they read. A measured one does not,
+and they are estimated:
 
 - A running sequence holds the KV blocks in use divided by the sequences running; what is read
   for a decoded token is that, less half a block that is not full.
@@ -13,7 +13,7 @@ columns `iterations` and `context_tokens`, they are used; otherwise they are est
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from servetwin.cost.energy.utilization import Work, iteration_seconds
 from servetwin.types import CostModel, Deployment, RequestTable, Timeline
 from servetwin.units import PS_PER_S
 
-__all__ = ["Lengths", "mean_lengths", "replica_work"]
+__all__ = ["Lengths", "mean_lengths", "replica_work", "spread"]
 
 Floats = NDArray[np.float64]
 HALVINGS = 50
@@ -57,7 +57,10 @@ def replica_work(
     cost: CostModel,
     lengths: Lengths,
 ) -> Work:
-    """Work of one replica, whose rows of the timeline are `rows`; shape (intervals,)."""
+    """Work of one replica, whose rows of the timeline are `rows`; shape (intervals,).
+
+    `seconds` is the time that the work takes, which may exceed its interval (see `spread`).
+    """
     interval = timeline.interval / PS_PER_S
     decode = timeline.decode_tokens[rows].astype(np.float64)
     prefill = timeline.prefill_tokens[rows].astype(np.float64)
@@ -71,21 +74,43 @@ def replica_work(
         prefill_context=prefill * lengths.keys,
         prompts=prefill / lengths.prompt,
     )
-    stated = getattr(timeline, "iterations", None)
-    if stated is not None:
-        work = replace(work, iterations=stated[rows].astype(np.float64))
+    if timeline.iterations is None:
+        iterations = _iterations(work, timeline.running[rows], deployment, cost)
     else:
-        work = replace(work, iterations=_iterations(work, timeline.running[rows], deployment, cost))
-    busy = np.minimum(interval, iteration_seconds(cost.iteration, work))
-    return replace(work, seconds=busy)
+        iterations = timeline.iterations[rows].astype(np.float64)
+    work = replace(work, iterations=iterations)
+    return replace(work, seconds=iteration_seconds(cost.iteration, work))
+
+
+def spread(work: Work, lengths: Floats) -> Work:
+    """Move work that fills more than its interval into those before, where it began.
+
+    An iteration is counted where it ends. With `lengths` the seconds of each interval, this is,
+    seen backwards in time, a queue served at rate one: up to its `j`-th
+    interval, `min over i <= j of need[:i] + time between i and j` seconds have been worked.
+    """
+    if np.all(work.seconds <= lengths):
+        return work
+    need = np.concatenate(([0.0], np.cumsum(work.seconds[::-1])))
+    time = np.concatenate(([0.0], np.cumsum(lengths[::-1])))
+    done = np.minimum.accumulate(need - time) + time
+    done[-1] = need[-1]
+
+    def moved(column: Floats) -> Floats:
+        total = np.concatenate(([0.0], np.cumsum(column[::-1])))
+        return np.asarray(np.diff(np.interp(done, need, total))[::-1])
+
+    seconds = np.minimum(moved(work.seconds), lengths)
+    real = seconds > 1e-9 * lengths  # and not what rounding has left
+    parts = {field.name: real * moved(getattr(work, field.name)) for field in fields(work)}
+    return Work(**parts | {"seconds": real * seconds})
 
 
 def _context(timeline: Timeline, rows: slice, deployment: Deployment, lengths: Lengths) -> Floats:
     """Cached tokens that one decoded token reads, in each interval."""
     decode = timeline.decode_tokens[rows].astype(np.float64)
-    stated = getattr(timeline, "context_tokens", None)
-    if stated is not None:
-        return np.asarray(stated[rows] / np.maximum(1.0, decode))
+    if timeline.context_tokens is not None:
+        return np.asarray(timeline.context_tokens[rows] / np.maximum(1.0, decode))
     block = deployment.settings.block_size
     blocks = timeline.kv_blocks[rows].astype(np.float64)
     running = timeline.running[rows].astype(np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from servetwin.cost.energy import (
 )
 from servetwin.errors import InputError
 from servetwin.sim import SimOptions, simulate
-from servetwin.types import Deployment, Parallelism, Timeline, Workload
+from servetwin.types import Deployment, Parallelism, Workload
 from servetwin.units import PS_PER_S
 
 
@@ -177,26 +177,22 @@ def test_a_single_power_model_has_no_band(plain):
     assert np.allclose(report.low_w, report.power_w)
 
 
-@dataclass(frozen=True)
-class Wider(Timeline):
-    """A timeline that knows its iterations and contexts."""
-
-    iterations: np.ndarray | None = None
-    context_tokens: np.ndarray | None = None
-
-
-def test_better_columns_are_used_where_a_timeline_has_them(plain):
+def test_a_timeline_without_iterations_has_them_estimated(plain):
     run, deployment, cost = plain
-    old = run.timeline
-    assert any("estimated" in note for note in energy_of(*plain).notes)
-    few = Wider(
-        **{name: getattr(old, name) for name in old.__dataclass_fields__},
-        iterations=np.ones_like(old.decode_tokens),
-        context_tokens=old.decode_tokens * 300,
-    )
-    report = energy_of(replace(run, timeline=few), deployment, cost)
-    assert not any("estimated" in note for note in report.notes)
-    assert report.joules < energy_of(*plain).joules
+    assert not any("estimated" in note for note in energy_of(*plain).notes)
+    bare = replace(run.timeline, iterations=None, context_tokens=None)
+    report = energy_of(replace(run, timeline=bare), deployment, cost)
+    assert any("estimated" in note for note in report.notes)
+    assert report.joules == pytest.approx(energy_of(*plain).joules, rel=0.03)
+
+
+def test_work_longer_than_its_interval_began_in_those_before():
+    """An iteration is counted in the row where it ends, and 50 ms are shorter than one here."""
+    prompt = Workload(np.zeros(1, np.int64), np.array([60_000], np.int32), np.array([2], np.int32))
+    run, deployment, cost = simulated(deployed(), prompt, 0.05)
+    report = energy_of(run, deployment, cost)
+    assert run.timeline.iterations[1:10].max() <= 1
+    assert report.duty[:10].min() > 0.99
 
 
 def test_a_run_without_a_timeline_is_told_what_to_do(plain):
