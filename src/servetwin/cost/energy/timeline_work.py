@@ -101,7 +101,7 @@ def spread(work: Work, lengths: Floats) -> Work:
         return np.asarray(np.diff(np.interp(done, need, total))[::-1])
 
     seconds = np.minimum(moved(work.seconds), lengths)
-    real = seconds > 1e-9 * lengths  # and not what rounding has left
+    real = (seconds > 1e-9 * lengths).astype(np.float64)  # and not what rounding has left
     parts = {field.name: real * moved(getattr(work, field.name)) for field in fields(work)}
     return Work(**parts | {"seconds": real * seconds})
 
