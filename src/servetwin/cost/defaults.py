@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from servetwin.cost.dtypes import kv_dtype, weight_dtype
+from servetwin.cost.dtypes import half_dtype, kv_dtype, weight_dtype
 from servetwin.errors import InputError, nearest
 from servetwin.types import SCHEDULERS, Accelerator, EngineSettings, Model
 from servetwin.units import GIB
@@ -57,7 +57,9 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
         raise InputError(f"scheduler '{scheduler}' is not known: {hint}")
     batch, seqs = _batch_limits(scheduler, accelerator, chosen)
     quantization = chosen.pop("quantization", None)
+    half = half_dtype(accelerator)
     weights = chosen.get("weight_dtype") or quantization or _auto_weights(model)
+    weights = weight_dtype(str(weights))
     cache = str(chosen.get("kv_cache_dtype", "auto"))
     values: dict[str, Any] = {
         "max_model_len": model.max_model_len,
@@ -66,8 +68,8 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
         "scheduler": scheduler,
         "max_num_batched_tokens": batch,
         "max_num_seqs": seqs,
-        "weight_dtype": weight_dtype(str(weights)),
-        "kv_cache_dtype": "bf16" if cache == "auto" else kv_dtype(cache),
+        "weight_dtype": half if weights == "bf16" else weights,
+        "kv_cache_dtype": half if cache == "auto" else kv_dtype(cache),
     }
     try:
         return EngineSettings(**values)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from servetwin.cost.attention import attention_cost
 from servetwin.cost.curves import Curves, Roof, curves_for
-from servetwin.cost.dtypes import compute_dtype, peak_flops
+from servetwin.cost.dtypes import compute_dtype, half_dtype, peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
 from servetwin.types import AttentionKind, CostModel, Deployment, IterationCost, MemoryPlan
@@ -96,6 +96,11 @@ def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
     _, arithmetic = compute_dtype(deployment.accelerator, settings.weight_dtype)
     if arithmetic:
         notes.append(arithmetic)
+    if half_dtype(deployment.accelerator) == "fp16" and settings.weight_dtype != "fp32":
+        notes.append(
+            f"{deployment.accelerator.name} has no bf16: fp16 is assumed, which vLLM wants to be "
+            "told (--dtype half) for a model published in bf16"
+        )
     if parallelism.pp > 1:
         notes.append(
             "pipeline: one iteration in flight, so throughput is a lower bound and latency "

@@ -10,6 +10,7 @@ __all__ = [
     "WEIGHT_DTYPES",
     "cache_bytes",
     "compute_dtype",
+    "half_dtype",
     "is_quantized",
     "kv_dtype",
     "peak_flops",
@@ -92,6 +93,12 @@ def cache_bytes(dtype: str) -> float:
 def is_quantized(dtype: str) -> bool:
     """Whether embeddings, output head, norms and routers stay in bf16 beside this format."""
     return dtype not in ("fp32", "bf16", "fp16")
+
+
+def half_dtype(accelerator: Accelerator) -> str:
+    """The 16-bit format to serve in: fp16 on devices older than bf16 (V100, T4), else bf16."""
+    lacks = "fp16" in accelerator.flops and "bf16" not in accelerator.flops
+    return "fp16" if lacks else "bf16"
 
 
 def compute_dtype(accelerator: Accelerator, dtype: str) -> tuple[str, str]:

@@ -1,11 +1,11 @@
-"""Accelerator and Link: what a catalog entry knows about a device or a wire."""
+"""Accelerator, Link and KVTier: devices, wires, and memory below that of the device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Accelerator", "Link"]
+__all__ = ["Accelerator", "KVTier", "Link"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Accelerator:
 
     name: str
     flops: Mapping[str, float]
-    """Peak dense FLOP/s by dtype: fp32, bf16, fp8, fp4; a dtype it lacks is absent."""
+    """Peak dense FLOP/s by dtype: fp32, bf16 (fp16 where it has no bf16), fp8, fp4; a dtype it
+    lacks is absent."""
     bandwidth: float
     """Memory bandwidth, bytes/s."""
     memory: float
@@ -50,3 +51,29 @@ class Link:
     def __post_init__(self) -> None:
         if self.bandwidth <= 0 or self.latency < 0:
             raise ValueError(f"{self.name}: bandwidth must be positive, latency not negative")
+
+
+@dataclass(frozen=True)
+class KVTier:
+    """Memory of one engine for KV blocks that leave the tier above it, HBM first of all."""
+
+    name: str
+    """`host`, `ssd`, `remote`, or any other word."""
+    capacity: int
+    """Bytes, or blocks if `in_blocks`. Of a store that engines share, one engine's share."""
+    bandwidth: float
+    """Bytes/s of the whole engine in each direction. With 0, the tier is left out."""
+    latency: float = 0.0
+    """Seconds until the first byte of a transfer."""
+    in_blocks: bool = False
+    policy: str = "vllm-lru"
+    """Which block goes when there is no room: a name from `cache.TIER_POLICIES`."""
+
+    def __post_init__(self) -> None:
+        if not self.name or self.capacity < 0:
+            raise ValueError(
+                f"{self.name or 'a KV tier'}: needs a name and a capacity of 0 or more"
+            )
+        for value in (self.bandwidth, self.latency):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{self.name}: bandwidth and latency must be finite, 0 or more")

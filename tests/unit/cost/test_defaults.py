@@ -59,6 +59,16 @@ def test_spellings_of_vllm_are_understood():
     assert resolve_settings(deepseek, h100, max_num_seqs=None).max_num_seqs == 1024
 
 
+@pytest.mark.parametrize("gpu", ["V100-SXM2-32GB", "T4"])
+def test_devices_without_bf16_serve_in_fp16(gpu):
+    accelerator = find_accelerator(gpu)
+    for chosen in ({}, {"quantization": "bf16"}, {"quantization": "fp16"}):
+        settings = resolve_settings(LLAMA, accelerator, **chosen)
+        assert settings.weight_dtype == settings.kv_cache_dtype == "fp16"
+    assert resolve_settings(LLAMA, accelerator, quantization="awq").weight_dtype == "int4"
+    assert resolve_settings(LLAMA, find_accelerator("CPU")).weight_dtype == "bf16"
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -182,6 +182,19 @@ def test_quantised_weights_are_faster_to_read_and_say_how_they_are_computed():
     assert wide.notes == ()
 
 
+@pytest.mark.parametrize("engine", [{}, {"quantization": "awq"}])
+def test_devices_without_bf16_say_what_vllm_must_be_told(engine):
+    notes = derive(deployment(MODELS[0], "V100-SXM2-32GB", **engine), 1000).notes
+    assert any("has no bf16: fp16 is assumed" in note for note in notes)
+    others = derive(deployment(MODELS[0], "A100-80GB", **engine), 1000).notes
+    assert not any("--dtype half" in note for note in others)
+
+
+def test_narrow_weights_on_a_device_without_bf16_are_computed_in_fp16():
+    notes = derive(deployment(MODELS[0], "T4", quantization="fp8"), 1000).notes
+    assert any("fp8 weights are stored small and computed in fp16" in note for note in notes)
+
+
 def test_only_vllm_plans_while_the_device_works():
     """Whoever asks another scheduler for it does not get an iteration that costs less."""
     bases = {
