@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.catalog import find_accelerator, find_link, find_model
+from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.settings import OUTPUT_FIELDS, RunSettings
 from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
 from servetwin.cost.checks import check_parallelism
 from servetwin.errors import InputError, nearest
-from servetwin.types import ROUTERS, CostModel, Deployment, Parallelism, Workload
+from servetwin.types import ROUTERS, CostModel, Deployment, Model, Parallelism, Workload
 
 __all__ = ["Prepared", "build_deployment", "prepare", "typical_context"]
 
@@ -72,11 +72,19 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
         router=settings.router,
     )
     check_parallelism(model, deployment.parallelism)
-    lowered = ""
+    notes = [] if model.name in model_names() else [_counted(model)]
     if settings.max_model_len is None:
         deployment, lowered = lower_max_model_len(deployment)
+        notes += [lowered] if lowered else []
     check_deployment(deployment)
-    return deployment, (lowered,) if lowered else ()
+    return deployment, tuple(notes)
+
+
+def _counted(model: Model) -> str:
+    """Say how many parameters a config.json comes to: whoever wrote it can tell if it is right."""
+    count = count_parameters(model)
+    active = "" if count.active == count.total else f"; one token uses {count.active:,} of them"
+    return f"{model.name} describes a model of {count.total:,} parameters{active}"
 
 
 ENGINE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_text
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -21,7 +22,11 @@ app = typer.Typer(
     help="List models, GPUs and links.",
 )
 
-Word = Annotated[str, typer.Argument(metavar="[WORD]", help="Only names that contain it.")]
+Word = Annotated[str, typer.Argument(metavar="WORD", help="Only names that contain it.")]
+WordOrPath = Annotated[
+    str,
+    typer.Argument(metavar="WORD|PATH", help="Only names that contain it; or a config.json."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON list, with all that is known.")]
 
 TEXTS = ("attention", "link")
@@ -29,33 +34,47 @@ TEXTS = ("attention", "link")
 
 
 @app.command(cls=PanelCommand)
-def models(word: Word = "", json: Json = False) -> None:
-    """List models: billions of parameters, experts, attention, longest context."""
-    from servetwin.catalog import count_parameters
+def models(word: WordOrPath = "", json: Json = False) -> None:
+    """List models: billions of parameters, and how many of them one token passes through;
+    experts, attention, longest context.
+
+    Of a config.json, or a folder that holds one, show what is derived from it.
+    """
+    from servetwin.catalog import count_parameters, find_model
     from servetwin.catalog import models as known
 
-    found = [model for model in known() if _has(model.name, word)]
+    if _is_config(word):
+        found = [find_model(word)]
+    else:
+        found = [model for model in known() if _has(model.name, word)]
+    counts = [count_parameters(model) for model in found]
     if json:
-        _print_json(found)
+        sizes = [{"parameters": count.total, "active_parameters": count.active} for count in counts]
+        _print_json(found, sizes)
         return
     rows = [
         (
             model.name,
-            _billions(count_parameters(model).total),
+            _billions(count.total),
+            _billions(count.active),
             "-" if model.mixture is None else model.mixture.experts,
             _attention(model),
             f"{model.max_model_len:,}",
         )
-        for model in found
+        for model, count in zip(found, counts, strict=True)
     ]
-    heads = ("Model", "10⁹", "MoE", "attention", "context")
+    heads = ("Model", "10⁹", "active", "MoE", "attention", "context")
     _print_table(heads, rows, word)
 
 
 @app.command(cls=PanelCommand)
 def gpus(word: Word = "", json: Json = False) -> None:
-    """List accelerators by name: dense TFLOP/s by dtype, memory and its bandwidth."""
+    """List accelerators: dense TFLOP/s by dtype, memory and its bandwidth, dollars an hour.
+
+    16 bit is bf16, or fp16 where there is no bf16.
+    """
     from servetwin.catalog import accelerators
+    from servetwin.cost.dtypes import half_dtype
 
     found = [gpu for gpu in accelerators() if _has(gpu.name, word)]
     if json:
@@ -64,15 +83,16 @@ def gpus(word: Word = "", json: Json = False) -> None:
     rows = [
         (
             gpu.name,
-            *(_tera(gpu.flops.get(dtype)) for dtype in ("bf16", "fp8", "fp4")),
+            *(_tera(gpu.flops.get(dtype)) for dtype in (half_dtype(gpu), "fp8", "fp4")),
             f"{gpu.bandwidth / 1e9:,.0f}",
             f"{gpu.memory / 2**30:,.0f}",
             "-" if gpu.max_watts is None else f"{gpu.max_watts:,.0f}",
+            "-" if gpu.price_per_hour is None else f"{gpu.price_per_hour:.2f}",
             gpu.link,
         )
         for gpu in found
     ]
-    heads = ("GPU", "bf16", "fp8", "fp4", "GB/s", "GiB", "watts", "link")
+    heads = ("GPU", "16 bit", "fp8", "fp4", "GB/s", "GiB", "watts", "$/h", "link")
     _print_table(heads, rows, word)
 
 
@@ -89,6 +109,12 @@ def links(word: Word = "", json: Json = False) -> None:
         (link.name, f"{link.bandwidth / 1e9:,.4g}", f"{link.latency * 1e6:,.3g}") for link in found
     ]
     _print_table(("Link", "GB/s", "latency µs"), rows, word)
+
+
+def _is_config(word: str) -> bool:
+    """Whether the word is a path to a config.json, or to a folder with one."""
+    path = Path(word)
+    return path.suffix == ".json" or (bool(word) and (path / "config.json").is_file())
 
 
 def _has(name: str, word: str) -> bool:
@@ -115,7 +141,9 @@ def _tera(flops: float | None) -> str:
 def _print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], word: str) -> None:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table = Table(
+        box=None, padding=(0, 1), pad_edge=False, collapse_padding=True, header_style="bold"
+    )
     for position, head in enumerate(heads):
         if position == 0:
             table.add_column(head, overflow="fold")
@@ -130,7 +158,11 @@ def _print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], word: str)
     stdout().print(table)
 
 
-def _print_json(found: Iterable[Any]) -> None:
+def _print_json(found: Sequence[Any], more: Sequence[dict[str, Any]] = ()) -> None:
+    """Print all fields of each item, and the entries of `more` that belong to it."""
     from servetwin.results.summary import plain
 
-    print(json_text.dumps([plain(item) for item in found], indent=2))
+    items = [plain(item) for item in found]
+    for item, extra in zip(items, more, strict=False):
+        item.update(extra)
+    print(json_text.dumps(items, indent=2))

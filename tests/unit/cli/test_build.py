@@ -1,5 +1,6 @@
 """From settings to a deployment and a workload."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,15 @@ def test_a_length_nobody_chose_is_lowered_and_said() -> None:
     assert "max-model-len lowered" in notes[0]
     with pytest.raises(InputError, match="does not fit"):
         build_deployment(settings(gpu="L4", max_model_len=131_072))
+
+
+def test_a_config_of_ones_own_says_how_large_a_model_it_is() -> None:
+    folder = Path(__file__).parents[1] / "catalog" / "configs"
+    _, notes = build_deployment(settings(model=str(folder / "Qwen__Qwen3-32B.json")))
+    assert "describes a model of 32,762,123,264 parameters" in notes[0]
+    _, notes = build_deployment(settings(model=str(folder / "Qwen__Qwen3-30B-A3B.json")))
+    assert "one token uses 3,353,032,704 of them" in notes[0]
+    assert not any("describes" in note for note in build_deployment(settings())[1])
 
 
 def test_typical_context_is_weighted_by_output() -> None:
