@@ -18,5 +18,11 @@ class Study:
 
 STUDIES = {
     "prefix-cache": Study("prefix_cache", "Hits of a prefix cache, by its size and its policy."),
+    "kavier-1.1": Study(
+        "kavier_experiments.prefill_accuracy", "Kavier: predicted prefill against measured."
+    ),
+    "kavier-1.2": Study(
+        "kavier_experiments.decode_accuracy", "Kavier: predicted decode against measured."
+    ),
 }
 """In the order in which they are listed."""

@@ -1,0 +1,1 @@
+"""The numbered experiments of Kavier's reproducibility document, one study each."""

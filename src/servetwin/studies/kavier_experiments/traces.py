@@ -1,0 +1,69 @@
+"""The requests of an experiment: the equivalent of Kavier's trace, or a file of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servetwin.studies.kavier_experiments.published import published
+
+if TYPE_CHECKING:
+    from servetwin.types import Workload
+
+__all__ = ["StudyTrace", "load_trace"]
+
+QUICK_REQUESTS = 2000
+
+
+@dataclass(frozen=True)
+class StudyTrace:
+    """Requests, and whether the published figures hold for them."""
+
+    workload: Workload
+    comparable: bool
+    """Whether this is the whole of the equivalent trace."""
+    notes: tuple[str, ...]
+
+    def about(self) -> dict[str, Any]:
+        """What the result says of its requests."""
+        load = self.workload
+        return {
+            "trace": {
+                "source": load.source,
+                "requests": len(load),
+                "input_tokens": int(load.input_tokens.sum(dtype="int64")),
+                "output_tokens": int(load.output_tokens.sum(dtype="int64")),
+            }
+        }
+
+
+def load_trace(trace: Path | None, quick: bool) -> StudyTrace:
+    """Read `trace`, or make the equivalent one; `quick` takes the first requests of it."""
+    from servetwin.workload import read, take
+
+    notes: tuple[str, ...] = ()
+    if trace is None:
+        workload = _stand_in()
+    else:
+        workload = read(trace)
+        notes = ("another trace than Kavier's, so its figures are not compared",)
+    if quick:
+        workload = take(workload, QUICK_REQUESTS)
+        notes = (*notes, f"--quick: only the first {len(workload):,} requests")
+    return StudyTrace(workload, trace is None and not quick, notes)
+
+
+def _stand_in() -> Workload:
+    import numpy as np
+
+    from servetwin.types import Workload
+
+    totals = published("trace")
+    n = totals["requests"]
+
+    def spread(total: int) -> Any:
+        return np.diff(np.arange(n + 1) * total // n).astype(np.int32)
+
+    arrival = np.zeros(n, np.int64)
+    return Workload(arrival, spread(totals["input_tokens"]), spread(totals["output_tokens"]))
