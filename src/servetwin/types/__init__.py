@@ -8,7 +8,7 @@ from servetwin.types.deployment import (
     EngineSettings,
     Parallelism,
 )
-from servetwin.types.hardware import Accelerator, Link
+from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import AttentionKind, LatentAttention, Mixture, Model
 from servetwin.types.result import (
     RequestTable,
@@ -29,6 +29,7 @@ __all__ = [
     "Deployment",
     "EngineSettings",
     "IterationCost",
+    "KVTier",
     "LatentAttention",
     "Link",
     "MemoryPlan",

@@ -29,7 +29,9 @@ __all__ = [
     "Ints",
     "Pool",
     "Record",
+    "Records",
     "Shorts",
+    "record_of",
 ]
 
 VLLM_LRU, FIFO, LFU, S3_FIFO, FLOP_AWARE = range(5)
@@ -45,13 +47,14 @@ NONE, SMALL, MAIN = -1, 0, 1
 """Lists a block may be in. vLLM's free queue is `MAIN`; ranked policies use a heap instead."""
 
 
-def _record(wide: str, narrow: str) -> np.dtype[np.void]:
+def record_of(wide: str, narrow: str) -> np.dtype[np.void]:
+    """Name the fields of a record: those of 64 bits, then those of 32."""
     fields = [(name, "i8") for name in wide.split()]
     fields += [(name, "i4") for name in narrow.split()]
     return np.dtype(fields, align=True)
 
 
-CACHE = _record(
+CACHE = record_of(
     # `available`: blocks that nobody uses. `fresh`: how many were ever used. `clock` counts
     # releases, `ghosts` evictions from S3-FIFO's small queue; `age` is LFU-DA's. `evicted`:
     # the id that went last, for whoever sets it to -1 before an `allocate`.
@@ -61,7 +64,7 @@ CACHE = _record(
     "fresh free heap_size small_room small_count small_idle main_count main_idle",
 )
 
-BLOCK = _record(
+BLOCK = record_of(
     # Rank of a ranked policy: `key`, then `seq`.
     "key seq",
     # `next` and `prev` in a list, or `next` among the free. `list`: the one it is in; for

@@ -23,6 +23,8 @@ class BlockPool:
         self.ordered_free = ordered_free
         self.known: dict[int, Block] = {}
         self.evictions = 0
+        self.evicted: int | None = None
+        """Id that the last `allocate` took from its block, if any."""
         self._used: set[Block] = set()
         self._free: list[Block] = []
         self._fresh = capacity
@@ -38,6 +40,7 @@ class BlockPool:
 
     def allocate(self) -> Block:
         """Return a block with one user and no id; some must be available."""
+        self.evicted = None
         if self._fresh:
             self._fresh -= 1
         elif self._free:
@@ -48,6 +51,7 @@ class BlockPool:
             if gone.id is not None:
                 del self.known[gone.id]
                 self.evictions += 1
+                self.evicted = gone.id
         block = Block()
         self._used.add(block)
         return block

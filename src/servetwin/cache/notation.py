@@ -1,0 +1,144 @@
+"""KV tiers as text: `host=64GB@25GB/s,latency=10us`, what one types after `--kv-tier`.
+
+A name, a capacity in bytes or blocks, and where the defaults do not fit, a bandwidth or the
+link that has it, a latency and an eviction policy.
+"""
+
+from __future__ import annotations
+
+import re
+
+from servetwin.cache.policies import check_policy
+from servetwin.cache.tiers import TIER_POLICIES
+from servetwin.catalog import find_link
+from servetwin.errors import InputError, nearest
+from servetwin.types import KVTier
+from servetwin.workload.notation import parse_duration
+
+__all__ = ["DEFAULT_LINKS", "parse_tier", "write_tier"]
+
+DEFAULT_LINKS = {"host": "PCIe5", "ssd": "NVMe-PCIe4", "remote": "InfiniBand-NDR"}
+"""Link whose bandwidth and latency a tier has where none is given; see the catalog's sources."""
+
+EXAMPLE = "host=64GB@25GB/s,latency=10us"
+
+SIZES = {
+    **{unit: 1000**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb", "pb"))},
+    **{unit: 1024**power for power, unit in enumerate(("kib", "mib", "gib", "tib"), 1)},
+}
+
+LARGEST = 10**18
+"""Bytes, blocks or bytes/s; more is taken for a slip."""
+
+
+def parse_tier(text: str) -> KVTier:
+    """Read `NAME=CAPACITY[@BANDWIDTH][,latency=TIME][,policy=NAME]`.
+
+    CAPACITY is `64GB` or `4000blocks`; BANDWIDTH is `25GB/s` or the name of a link, whose
+    latency then holds too. Raises InputError.
+    """
+    head, *parts = text.split(",")
+    match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*=\s*([^@]+?)\s*(?:@\s*(.+?)\s*)?", head)
+    if match is None:
+        raise InputError(f"KV tier {text[:60]!r} is not understood: write {EXAMPLE}")
+    name = match[1].casefold()
+    capacity, in_blocks = _capacity(match[2], text)
+    bandwidth, latency = _speed(name, match[3], text)
+    policy = "vllm-lru"
+    for part in parts:
+        key, _, value = (word.strip() for word in part.partition("="))
+        if key == "latency":
+            latency = _latency(value, text)
+        elif key == "policy":
+            policy = check_policy(value, TIER_POLICIES)
+        else:
+            raise InputError(
+                f"KV tier {text[:60]!r}: '{key[:20]}' is not known: after the bandwidth may come "
+                "latency=10us and policy=lfu"
+            )
+    return KVTier(name, capacity, bandwidth, latency, in_blocks, policy)
+
+
+def write_tier(tier: KVTier) -> str:
+    """Write a tier in full, so that `parse_tier` gives the same."""
+    capacity = f"{tier.capacity}blocks" if tier.in_blocks else _bytes(tier.capacity)
+    text = f"{tier.name}={capacity}@{_bytes(tier.bandwidth)}/s,latency={_duration(tier.latency)}"
+    return text if tier.policy == "vllm-lru" else f"{text},policy={tier.policy}"
+
+
+def _number(text: str) -> float | None:
+    """Read a number of 0 to LARGEST, or None."""
+    if not re.fullmatch(r"\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?", text):
+        return None
+    value = float(text)
+    return value if value <= LARGEST else None
+
+
+def _size(text: str) -> float | None:
+    """Read bytes with their unit, or None."""
+    match = re.fullmatch(r"([0-9.e+-]+)\s*([kmgtp]?i?b)", text.casefold())
+    if match is None or match[2] not in SIZES:
+        return None
+    number = _number(match[1])
+    return None if number is None else _number(repr(number * SIZES[match[2]]))
+
+
+def _capacity(text: str, whole: str) -> tuple[int, bool]:
+    blocks = re.fullmatch(r"([0-9.e+-]+)\s*blocks?", text.casefold())
+    size = _number(blocks[1]) if blocks else _size(text)
+    if size is None or (blocks and not size.is_integer()):
+        raise InputError(
+            f"KV tier {whole[:60]!r}: '{text[:20]}' is no capacity: write 64GB, 512GiB or "
+            "4000blocks"
+        )
+    return int(size), blocks is not None
+
+
+def _speed(name: str, text: str | None, whole: str) -> tuple[float, float]:
+    """Bandwidth and latency, as given or as those of a link."""
+    if text is None and name not in DEFAULT_LINKS:
+        hint = nearest(name, DEFAULT_LINKS) or f"known are {', '.join(DEFAULT_LINKS)}"
+        raise InputError(
+            f"KV tier {whole[:60]!r}: '{name[:20]}' has no bandwidth of its own ({hint}); "
+            f"write one: {name[:20]}=64GB@25GB/s"
+        )
+    rate = re.fullmatch(r"(.+?)\s*/\s*s", text or "")
+    bandwidth = _size(rate[1]) if rate else None
+    if bandwidth is not None:
+        usual = DEFAULT_LINKS.get(name)
+        return bandwidth, find_link(usual).latency if usual else 0.0
+    try:
+        link = find_link(text or DEFAULT_LINKS[name])
+    except InputError as error:
+        raise InputError(
+            f"KV tier {whole[:60]!r}: bandwidth must be written 25GB/s, or name a link: {error}"
+        ) from None
+    return link.bandwidth, link.latency
+
+
+def _latency(text: str, whole: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except InputError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise InputError(
+            f"KV tier {whole[:60]!r}: '{text[:20]}' is no latency: write 10us, 1ms or 0s"
+        )
+    return seconds
+
+
+def _bytes(value: float) -> str:
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        text = f"{value / unit:.9g}"
+        if value >= unit and "e" not in text and float(text) * unit == value:
+            return f"{text}{name}"
+    return f"{value!r}B"
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((1e-6, "us"), (1e-3, "ms")):
+        text = f"{seconds / unit:.9g}"
+        if "e" not in text and seconds and float(text) * unit == seconds:
+            return f"{text}{name}"
+    return f"{seconds!r}s"
