@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.types import BlockHashes, Workload
 
-__all__ = ["BlockTrace", "block_trace", "dense"]
+__all__ = ["MOST_REFERENCES", "BlockTrace", "block_trace", "dense", "full_blocks"]
 
 FORMATS_WITH_BLOCKS = "mooncake, agentic, token-ids, servetwin, and kavier with token lists"
+
+MOST_REFERENCES = 200_000_000
+"""Blocks that all requests together may refer to, in an engine; 8 bytes each while it runs."""
+
+SLAB = 4096
+"""Requests whose blocks are regrouped at once, which bounds the memory in between."""
 
 Ints = NDArray[np.int64]
 Shorts = NDArray[np.int32]
@@ -68,23 +74,46 @@ def block_trace(workload: Workload, block_tokens: int | None = None) -> BlockTra
             f"{workload.source}: the trace names no prefix blocks, so nothing could be cached; "
             f"formats that name them are {FORMATS_WITH_BLOCKS}"
         )
-    ids = hashes.ids
-    if hashes.scope == "session":
-        ids = _unique_to_sessions(workload, hashes)
-    counts, offsets = np.diff(hashes.offsets), hashes.offsets
-    size = hashes.block_tokens if block_tokens is None else block_tokens
-    if size != hashes.block_tokens:
-        ids, counts = _resized(ids, hashes, workload.input_tokens, size)
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        if not ids.size:
-            raise InputError(
-                f"block_tokens {size}: no request of {workload.source} has a full block"
-            )
-    numbers, distinct = dense(ids)
-    return BlockTrace(offsets, numbers, distinct, size, workload.input_tokens, workload.source)
+    if block_tokens is None or block_tokens == hashes.block_tokens:
+        numbers, distinct = dense(_comparable(workload, hashes))
+        size, inputs = hashes.block_tokens, workload.input_tokens
+        return BlockTrace(hashes.offsets, numbers, distinct, size, inputs, workload.source)
+    trace = full_blocks(workload, hashes, block_tokens)
+    if not trace.references:
+        raise InputError(
+            f"block_tokens {block_tokens}: no request of {workload.source} has a full block"
+        )
+    return trace
 
 
-def dense(ids: Ints) -> tuple[Shorts, int]:
+def full_blocks(workload: Workload, hashes: BlockHashes, block_tokens: int) -> BlockTrace:
+    """Number the full blocks of `block_tokens` tokens, which are those that an engine shares.
+
+    There may be none. Raises InputError where the trace's blocks cannot be regrouped so, or
+    where there are more than `MOST_REFERENCES`.
+    """
+    own = hashes.block_tokens
+    if block_tokens < 1 or (own % block_tokens and block_tokens % own):
+        raise InputError(
+            f"block_tokens {block_tokens} must divide the trace's block of {own} tokens, or be a "
+            "multiple of it"
+        )
+    named = np.diff(hashes.offsets) * own // block_tokens
+    counts = np.minimum(named, workload.input_tokens // block_tokens).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    if offsets[-1] > MOST_REFERENCES:
+        raise InputError(
+            f"{workload.source}: its prefixes have {offsets[-1]:,} blocks of {block_tokens} "
+            f"tokens, and at most {MOST_REFERENCES:,} are possible: take larger blocks or fewer "
+            "requests"
+        )
+    numbers, distinct = dense(_regrouped(workload, hashes, block_tokens, offsets))
+    return BlockTrace(
+        offsets, numbers, distinct, block_tokens, workload.input_tokens, workload.source
+    )
+
+
+def dense(ids: Ints | Shorts) -> tuple[Shorts, int]:
     """Replace ids by their ranks, and count the different ones."""
     if ids.size == 0:
         return ids.astype(np.int32), 0
@@ -99,7 +128,10 @@ def dense(ids: Ints) -> tuple[Shorts, int]:
     return rank[ids - low] - np.int32(1), int(rank[-1])
 
 
-def _unique_to_sessions(workload: Workload, hashes: BlockHashes) -> Ints:
+def _comparable(workload: Workload, hashes: BlockHashes) -> Ints:
+    """Ids that are equal only where the blocks are, whatever the session."""
+    if hashes.scope == "global":
+        return hashes.ids
     if workload.session_id is None:
         raise InputError(
             f"{workload.source}: block ids are local to sessions, but requests name no session"
@@ -110,23 +142,23 @@ def _unique_to_sessions(workload: Workload, hashes: BlockHashes) -> Ints:
     return session * distinct + numbers
 
 
-def _resized(ids: Ints, hashes: BlockHashes, inputs: Shorts, size: int) -> tuple[Ints, Ints]:
-    """Return the ids of the full blocks of `size` tokens, and their number by request.
+def _regrouped(workload: Workload, hashes: BlockHashes, size: int, offsets: Ints) -> Ints | Shorts:
+    """Ids of blocks of `size` tokens, of which request `i` has those from `offsets[i]` on.
 
     A block of several of the trace's is named after the last of them, which implies the
     others; a part of one, after it and the part's place in it.
     """
     own = hashes.block_tokens
-    if size < 1 or (own % size and size % own):
-        raise InputError(
-            f"block_tokens {size} must divide the trace's block of {own} tokens, or be a "
-            "multiple of it"
-        )
-    counts = np.minimum(np.diff(hashes.offsets) * own // size, inputs // size).astype(np.int64)
-    ends = np.cumsum(counts)
-    within = np.arange(int(ends[-1]), dtype=np.int64) - np.repeat(ends - counts, counts)
-    first = np.repeat(hashes.offsets[:-1], counts)
-    if size > own:
-        return ids[first + (within + 1) * (size // own) - 1], counts
-    parts = own // size
-    return ids[first + within // parts] * parts + within % parts, counts
+    parts, group = max(own // size, 1), max(size // own, 1)
+    numbers, distinct = dense(_comparable(workload, hashes))
+    ids: Ints | Shorts = np.empty(int(offsets[-1]), np.int64)
+    if distinct * parts < 2**31:
+        ids = np.empty(int(offsets[-1]), np.int32)
+    for start in range(0, len(workload), SLAB):
+        mine = offsets[start : start + SLAB + 1]
+        counts = np.diff(mine)
+        within = np.arange(mine[0], mine[-1]) - np.repeat(mine[:-1], counts)
+        first = np.repeat(hashes.offsets[start : start + counts.size], counts)
+        block = numbers[first + within // parts * group + group - 1].astype(np.int64)
+        ids[mine[0] : mine[-1]] = block * parts + within % parts
+    return ids

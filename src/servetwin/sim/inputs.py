@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.errors import InputError
+from servetwin.sim.prefixes import Prefixes
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
@@ -34,6 +35,8 @@ class SimInputs:
     snapshot_interval: int
     """Picoseconds between snapshots; 0 for none."""
     token_gaps: bool
+    prefixes: Prefixes | None = None
+    """What the inputs share; None where nothing is cached."""
 
     @property
     def lag(self) -> int:
@@ -82,6 +85,8 @@ class Outcome:
     peak_blocks: int
     gaps: Ints
     snapshots: SnapshotRows | None
+    cached_tokens: NDArray[np.int32] | None = None
+    """Input tokens found in the cache on first admission; None where nothing is cached."""
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0
@@ -98,6 +103,7 @@ def prepare(
     seed: int = 0,
     snapshot_interval: int = 0,
     token_gaps: bool = True,
+    prefixes: Prefixes | None = None,
 ) -> SimInputs:
     """Reduce a deployment to the integers that a simulator needs."""
     settings = deployment.settings
@@ -117,6 +123,7 @@ def prepare(
         seed=seed,
         snapshot_interval=snapshot_interval,
         token_gaps=token_gaps,
+        prefixes=prefixes,
     )
 
 

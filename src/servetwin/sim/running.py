@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from servetwin import __version__
+from servetwin.cache import PolicyFactory, PolicyOptions
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, prepare
+from servetwin.sim.prefixes import find_prefixes
 from servetwin.types import (
     CostModel,
     Deployment,
+    EngineSettings,
     RequestTable,
     RunResult,
     Timeline,
@@ -44,6 +47,10 @@ class SimOptions:
     """`kernel`, or `reference`: the same answer, hundreds of times slower."""
     token_gaps: bool = True
     """Count the inter-token latencies."""
+    prefix_policy: PolicyFactory | None = None
+    """An own eviction policy, instead of the engine's; needs `engine="reference"`."""
+    policy_options: PolicyOptions = field(default_factory=PolicyOptions)
+    """Settings of the engine's eviction policy."""
     progress: Callable[[int], None] | None = None
     """Told the number of requests that have arrived, about twice a second."""
     say: Callable[[str], None] = _say_on_stderr
@@ -54,6 +61,8 @@ class SimOptions:
             raise ValueError(f"engine must be one of {', '.join(ENGINES)}")
         if self.snapshot_interval < 0:
             raise ValueError("snapshot_interval must not be negative")
+        if self.prefix_policy is not None and self.engine != "reference":
+            raise ValueError("prefix_policy is Python: it needs engine='reference'")
 
 
 _DEFAULTS = SimOptions()
@@ -78,6 +87,9 @@ def simulate(
         seed=options.seed,
         snapshot_interval=options.snapshot_interval,
         token_gaps=options.token_gaps,
+        prefixes=find_prefixes(
+            workload, deployment.settings, options.prefix_policy, options.policy_options
+        ),
     )
     outcome = _run(inputs, options)
     return RunResult(
@@ -96,16 +108,21 @@ def simulate(
         kv_peak_blocks=outcome.peak_blocks,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
-        notes=(*cost.notes, *_notes(workload)),
+        notes=(*cost.notes, *_notes(deployment.settings, inputs)),
     )
 
 
-def _notes(workload: Workload) -> tuple[str, ...]:
-    if workload.block_hashes is None:
+def _notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
+    if not settings.enable_prefix_caching or inputs.prefixes is not None:
         return ()
+    if inputs.workload.block_hashes is None:
+        return (
+            "the workload does not say which inputs begin alike, so prefix caching finds nothing: "
+            "a real engine may prefill less",
+        )
     return (
-        "the workload names shared prefixes, but prefix caching is not simulated: an engine "
-        "that has it on (vLLM's default) prefills less",
+        f"no input has a full KV block of {settings.block_size} tokens, so prefix caching finds "
+        "nothing",
     )
 
 
@@ -153,6 +170,7 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         replica=outcome.replica,
         status=outcome.status,
         session_id=workload.session_id,
+        cached_tokens=outcome.cached_tokens,
     )
 
 

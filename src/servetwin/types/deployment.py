@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from servetwin.types.hardware import Accelerator, Link
+from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
 
 __all__ = ["ROUTERS", "SCHEDULERS", "Deployment", "EngineSettings", "Parallelism"]
@@ -12,7 +12,14 @@ __all__ = ["ROUTERS", "SCHEDULERS", "Deployment", "EngineSettings", "Parallelism
 SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
 """vLLM 0.19; Sarathi-Serve; Orca; FasterTransformer; llama.cpp; one request at a time."""
 
-ROUTERS = ("round-robin", "least-outstanding", "least-tokens", "power-of-two", "random")
+ROUTERS = (
+    "round-robin",
+    "least-outstanding",
+    "least-tokens",
+    "power-of-two",
+    "random",
+    "cache-aware",
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,12 @@ class EngineSettings:
     kv_cache_dtype: str = "bf16"
     async_scheduling: bool = True
     """Plan an iteration while the one before it runs (vLLM's default); `vllm` only."""
+    enable_prefix_caching: bool = True
+    """Keep the KV blocks of inputs, where the workload names them (vLLM's default)."""
+    prefix_caching_policy: str = "vllm-lru"
+    """Which unused block is given up first; `cache.ENGINE_POLICIES`."""
+    kv_tiers: tuple[KVTier, ...] = ()
+    """Where KV blocks go that HBM evicts, the nearest first."""
 
     @property
     def plans_ahead(self) -> bool:
@@ -55,6 +68,9 @@ class EngineSettings:
             raise ValueError("gpu_memory_utilization must lie above 0 and at most 1")
         if self.num_gpu_blocks_override is not None and self.num_gpu_blocks_override < 2:
             raise ValueError("num_gpu_blocks_override must be at least 2")
+        names = [tier.name for tier in self.kv_tiers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two KV tiers have one name: {', '.join(names)}")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ class Cluster:
         self.check = check
         self.gaps = TokenGapCounter(inputs.token_gaps)
         self.replicas = [Replica(inputs, self.gaps) for _ in range(inputs.replicas)]
-        self.router = Router(inputs.router, inputs.replicas, inputs.seed)
+        self.router = Router(
+            inputs.router, [replica.pool for replica in self.replicas], inputs.seed
+        )
         self.snapshots = Snapshots(inputs.snapshot_interval, self.replicas)
         columns = zip(workload.input_tokens, workload.output_tokens, workload.arrival, strict=True)
         self.requests = [
@@ -117,6 +119,7 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
         peak_blocks=max(replica.pool.peak for replica in cluster.replicas),
         gaps=cluster.gaps.counts,
         snapshots=cluster.snapshots.rows(),
+        cached_tokens=None if inputs.prefixes is None else column("cached_tokens").astype(np.int32),
         iterations=sum(replica.iterations for replica in cluster.replicas),
         split_chunks=sum(replica.split_chunks for replica in cluster.replicas),
         events=cluster.handled,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.reference.cost import duration
 from servetwin.sim.reference.gaps import TokenGapCounter
+from servetwin.sim.reference.prefix import pool_of
 from servetwin.sim.reference.schedulers import PLANNERS, Queues
-from servetwin.sim.reference.state import Batch, BlockPool, Request
+from servetwin.sim.reference.state import Batch, Request
 from servetwin.units import NOT_YET
 
 __all__ = ["Replica"]
@@ -23,7 +24,7 @@ class Replica:
     def __init__(self, inputs: SimInputs, gaps: TokenGapCounter) -> None:
         settings = inputs.settings
         self.inputs = inputs
-        self.pool = BlockPool(inputs.capacity_blocks, settings.block_size)
+        self.pool = pool_of(inputs)
         self.queues = Queues(settings, self.pool)
         self.planner = PLANNERS[settings.scheduler]
         self.hold_until_all_done = settings.scheduler in ("static", "single")

@@ -26,11 +26,25 @@ class Queues:
     running: list[Request] = field(default_factory=list)
 
     def admit(self) -> Request:
-        """Move the head of the waiting queue to the running list."""
+        """Move the head of the waiting queue to the running list, behind what is cached of it."""
         request = self.waiting.popleft()
         request.prompt_end = request.known_tokens
         self.running.append(request)
+        self.pool.begin(request)
         return request
+
+    def compute(self, batch: Batch, request: Request, tokens: int) -> None:
+        """Put `tokens` further tokens of `request`, which has the blocks, into the batch."""
+        decode = request.decoding
+        done = request.computed
+        request.computed += tokens
+        padding = request.exhausted
+        samples = request.computed >= request.prompt_end
+        if samples and not padding:
+            request.generated += 1
+            request.in_flight += 1
+        self.pool.fill(request)
+        batch.work.append(Work(request, tokens, done, decode, samples, padding))
 
     def preempt_last(self) -> Request:
         """Drop the request admitted last: its KV is lost and will be recomputed."""
@@ -46,19 +60,6 @@ class Queues:
     def whole_sequence(self, request: Request) -> int:
         """Tokens that `request` will have stored when it ends."""
         return request.input_tokens + request.output_tokens - 1
-
-
-def compute(batch: Batch, request: Request, tokens: int) -> None:
-    """Put `tokens` further tokens of `request` into the batch."""
-    decode = request.decoding
-    done = request.computed
-    request.computed += tokens
-    padding = request.exhausted
-    samples = request.computed >= request.prompt_end
-    if samples and not padding:
-        request.generated += 1
-        request.in_flight += 1
-    batch.work.append(Work(request, tokens, done, decode, samples, padding))
 
 
 def plan_vllm(queues: Queues) -> Batch:
@@ -93,17 +94,19 @@ def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
         if request.prompt_end == 0:  # it was the last itself
             break
         pool.grow(request, request.computed + tokens)
-        compute(batch, request, tokens)
+        queues.compute(batch, request, tokens)
         budget -= tokens
     if preempted:
         return batch
     while queues.waiting and budget > 0 and len(queues.running) < queues.settings.max_num_seqs:
-        if pool.blocks_for(queues.waiting[0].known_tokens) > pool.free:
+        head = queues.waiting[0]
+        if pool.needs(head, head.known_tokens) > pool.free:
             break
         request = queues.admit()
-        tokens = min(request.known_tokens, budget)
-        pool.grow(request, request.known_tokens if reserve_prompt else tokens)
-        compute(batch, request, tokens)
+        tokens = min(request.known_tokens - request.computed, budget)
+        upto = request.known_tokens if reserve_prompt else request.computed + tokens
+        pool.grow(request, upto)
+        queues.compute(batch, request, tokens)
         budget -= tokens
     return batch
 
@@ -112,19 +115,20 @@ def plan_orca(queues: Queues) -> Batch:
     """Orca: whole prompts beside the decodes, KV reserved for the whole answer (section 3.3)."""
     pool, batch = queues.pool, Batch()
     for request in queues.running:
-        compute(batch, request, 1)
+        queues.compute(batch, request, 1)
     budget = queues.settings.max_num_batched_tokens - len(batch.work)
     prompts = 0
     while queues.waiting and len(queues.running) < queues.settings.max_num_seqs:
         head = queues.waiting[0]
-        if pool.blocks_for(queues.whole_sequence(head)) > pool.free:
+        if pool.needs(head, queues.whole_sequence(head)) > pool.free:
             break
-        if prompts and head.input_tokens > budget:
+        tokens = head.input_tokens - pool.cached(head)
+        if prompts and tokens > budget:
             break
         request = queues.admit()
         pool.grow(request, queues.whole_sequence(request))
-        compute(batch, request, request.input_tokens)
-        budget -= request.input_tokens
+        queues.compute(batch, request, tokens)
+        budget -= tokens
         prompts += 1
     return batch
 
@@ -134,15 +138,16 @@ def plan_static(queues: Queues) -> Batch:
     pool, batch = queues.pool, Batch()
     if queues.running:
         for request in queues.running:
-            compute(batch, request, 1)
+            queues.compute(batch, request, 1)
         return batch
     width = 1 if queues.settings.scheduler == "single" else queues.settings.max_num_seqs
     while queues.waiting and len(queues.running) < width:
-        if pool.blocks_for(queues.whole_sequence(queues.waiting[0])) > pool.free:
+        head = queues.waiting[0]
+        if pool.needs(head, queues.whole_sequence(head)) > pool.free:
             break
         request = queues.admit()
         pool.grow(request, queues.whole_sequence(request))
-        compute(batch, request, request.input_tokens)
+        queues.compute(batch, request, request.input_tokens - request.computed)
     return batch
 
 
@@ -159,13 +164,13 @@ def plan_slots(queues: Queues) -> Batch:
     queues.running.sort(key=lambda request: request.slot)
     for request in queues.running:
         if request.decoding:
-            compute(batch, request, 1)
+            queues.compute(batch, request, 1)
     budget = settings.max_num_batched_tokens - len(batch.work)
     decoding = {item.request.number for item in batch.work}
     for request in queues.running:
         tokens = min(request.prompt_end - request.computed, budget)
         if request.number not in decoding and tokens > 0:
-            compute(batch, request, tokens)
+            queues.compute(batch, request, tokens)
             budget -= tokens
     return batch
 

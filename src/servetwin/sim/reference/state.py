@@ -25,6 +25,8 @@ class Request:
     prompt_end: int = 0
     """Tokens to compute before the next one can be sampled; set on admission."""
     blocks: int = 0
+    cached_tokens: int = 0
+    """Input tokens that were found in the cache on first admission."""
     slot: int = -1
     first_scheduled: int = NOT_YET
     first_token: int = NOT_YET
@@ -50,7 +52,10 @@ class Request:
 
 @dataclass
 class BlockPool:
-    """KV blocks of one replica. Only numbers: nothing depends on which block it is."""
+    """KV blocks of one replica without prefix caching: only numbers, since all are alike.
+
+    `prefix.PrefixPool` is the one with it.
+    """
 
     capacity: int
     block_size: int
@@ -63,6 +68,20 @@ class BlockPool:
 
     def blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.block_size)
+
+    def cached(self, request: Request) -> int:  # noqa: ARG002 (there is no cache)
+        """Tokens that `request`, which waits, would find computed."""
+        return 0
+
+    def needs(self, request: Request, tokens: int) -> int:  # noqa: ARG002
+        """Free blocks that `request`, which waits, would take to hold `tokens` tokens."""
+        return self.blocks_for(tokens)
+
+    def begin(self, request: Request) -> None:
+        """Give an admitted `request` the blocks that it finds computed."""
+
+    def fill(self, request: Request) -> None:
+        """The full blocks of what `request` has computed can be found from now on."""
 
     def grow(self, request: Request, tokens: int) -> None:
         """Give `request` the blocks that `tokens` tokens need, if it has fewer."""
