@@ -138,6 +138,21 @@ class RunSettings(BaseModel):
     slo: Table | None = _option(
         None, "Simulation", "LIMITS", "ttft=500ms,tpot=50ms,e2e=10s,p=0.99; gives goodput."
     )
+    price: str | None = _option(
+        None,
+        "Simulation",
+        "USD",
+        "US dollars for one GPU and hour, or a CSV by the hour; else the catalog's.",
+    )
+    carbon: str | None = _option(
+        None, "Simulation", "GRAMS", "gCO2e for a kWh of electricity, or a CSV by the hour."
+    )
+    electricity_price: str | None = _option(
+        None, "Simulation", "USD", "US dollars for a kWh, where the GPU's price has it not."
+    )
+    pue: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = _option(
+        None, "Simulation", "RATIO", "Energy of the whole site over that of its computers."
+    )
     sweep_rps: Rates | None = _option(
         None, "Simulation", "RATES", "Load curve over these rates: 0.5,1,2,4,8."
     )

@@ -48,6 +48,7 @@ def simulate(
         --workload azure-conv --out out/first
     """
     from servetwin.cli.layers import load_settings
+    from servetwin.cli.output_folder import output_folder
 
     loaded = load_settings(flags, config, set_ or ())
     notes: tuple[str, ...] = ()
@@ -55,9 +56,7 @@ def simulate(
         notes = (f"engine options without effect here: {', '.join(loaded.unknown)}",)
         warn(notes[0])
     settings = loaded.settings
-    out = None if settings.out is None else Path(settings.out)
-    if out is not None:
-        _check_out(out, settings)
+    out = output_folder(settings)
     if settings.sweep_rps is not None:
         from servetwin.cli.sweep import sweep
 
@@ -66,29 +65,17 @@ def simulate(
         _simulate_once(settings, out, notes, json)
 
 
-def _check_out(out: Path, settings: RunSettings) -> None:
-    """Raise InputError where the results would have no folder, or take the trace's place."""
-    from servetwin.results.files import NAMES
-
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; name a folder")
-    if settings.trace is None:
-        return
-    trace = Path(settings.trace).resolve()
-    if trace.name in NAMES and trace.parent == out.resolve():
-        raise InputError(f"--out {out}: would replace {settings.trace}; name another folder")
-
-
 def _simulate_once(
     settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_json: bool
 ) -> None:
     from servetwin.cli.build import prepare
+    from servetwin.cli.energy import energy_options, with_energy
     from servetwin.report import print_summary
     from servetwin.results import summary, write_run
 
-    slo = slo_of(settings)
+    slo, energy = slo_of(settings), energy_options(settings)
     prepared = prepare(settings)
-    run = _run(prepared, settings, notes)
+    run = with_energy(_run(prepared, settings, notes), prepared, energy)
     if out is None:
         content = summary(run, slo)
     else:

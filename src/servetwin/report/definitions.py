@@ -28,6 +28,11 @@ DEFINITIONS = {
         "Linear interpolation over the exact values of all completed requests. A percentile "
         "over time is one of the requests that arrived within the same bin."
     ),
+    "Energy": (
+        "Power from the work of each interval, by a combination of eight power models, times "
+        "its length; idle time included. Joules and watts are the devices' own; Wh, gCO2e and "
+        "dollars by request and token include PUE."
+    ),
     "ISL, OSL": "Input and output sequence length, in tokens.",
     "KV blocks": "Blocks of the KV cache that hold tokens of running requests.",
 }

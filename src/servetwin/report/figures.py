@@ -22,6 +22,7 @@ __all__ = [
     "latency_cdf",
     "latency_over_time",
     "load_curve",
+    "power_over_time",
     "save",
     "tokens_over_time",
 ]
@@ -98,6 +99,14 @@ def tokens_over_time(run: RunResult) -> alt.Chart | None:
     found = series.states(run.timeline)
     lines = {"prefill": found.prefill_rate, "decode": found.decode_rate}
     return _over_time(found.t, lines, "Tokens per second", "tokens/s, all replicas")
+
+
+def power_over_time(run: RunResult) -> alt.Chart | None:
+    """Watts of all devices; None where they are not known."""
+    found = None if run.timeline is None else series.states(run.timeline)
+    if found is None or found.watts is None:
+        return None
+    return _over_time(found.t, {"power": found.watts}, "Power", "W, all devices")
 
 
 def load_curve(points: Sequence[LoadPoint]) -> alt.ConcatChart:

@@ -84,6 +84,7 @@ def _charts(run: RunResult) -> dict[str, dict[str, Any]]:
             "batch": figures.batch_over_time(run),
             "kv": figures.kv_over_time(run),
             "tokens": figures.tokens_over_time(run),
+            "power": figures.power_over_time(run),
         },
     }
 

@@ -39,6 +39,8 @@ class States:
     prefill_rate: Floats
     """Tokens per second."""
     decode_rate: Floats
+    watts: Floats | None
+    """None where the timeline has none."""
     replicas: int
 
 
@@ -89,7 +91,7 @@ def states(timeline: Timeline, bins: int = BINS) -> States:
 
     if times.size == 0:
         empty = np.empty(0)
-        return States(empty, empty, empty, empty, empty, empty, empty, 0)
+        return States(empty, empty, empty, empty, empty, empty, empty, None, 0)
     fullest = np.zeros(times.size)
     np.maximum.at(fullest, at, timeline.kv_blocks)
     seconds = timeline.interval / PS_PER_S
@@ -101,6 +103,7 @@ def states(timeline: Timeline, bins: int = BINS) -> States:
         kv_blocks_fullest=mean(fullest),
         prefill_rate=mean(total(timeline.prefill_tokens)) / seconds,
         decode_rate=mean(total(timeline.decode_tokens)) / seconds,
+        watts=None if timeline.power_w is None else mean(total(timeline.power_w)),
         replicas=int(np.unique(timeline.replica).size),
     )
 

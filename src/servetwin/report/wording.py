@@ -96,6 +96,8 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
         "KV cache": _kv_cache(metrics["kv_cache"]),
+        "Energy": _energy(metrics),
+        "Cost": _money(metrics),
     }
     return {label: line for label, line in lines.items() if line}
 
@@ -129,6 +131,29 @@ def _kv_cache(cache: dict[str, Any]) -> str:
     text += "" if peak is None else f" ({peak / capacity:.0%})"
     hits = cache["prefix_hit_rate"]
     return text if hits is None else f"{text}; {hits:.1%} of input tokens cached"
+
+
+def _energy(metrics: dict[str, Any]) -> str:
+    energy = metrics["energy"]
+    if energy is None or energy["total_j"] is None:
+        return ""
+    text = f"{number(energy['total_j'] / 3600)} Wh"
+    if energy["j_per_output_token"] is not None:
+        text += f", {number(energy['j_per_output_token'])} J per output token"
+    if energy.get("band_j"):
+        low, high = (number(joules / 3600) for joules in energy["band_j"])
+        text += f" (power models: {low} to {high} Wh)"
+    carbon = metrics["carbon_g"]
+    return text if carbon is None else f"{text}; {number(carbon)} gCO2e"
+
+
+def _money(metrics: dict[str, Any]) -> str:
+    cost = metrics["cost"]
+    if cost is None or cost["usd"] is None:
+        return ""
+    text = f"${number(cost['usd'])}"
+    million = cost["usd_per_million_output_tokens"]
+    return text if million is None else f"{text}, ${number(million)} per million output tokens"
 
 
 def _hardware(config: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from servetwin.errors import InputError
+from servetwin.results.metrics import NO_FOOTPRINT
 from servetwin.results.output import Writer, write_together
 from servetwin.results.slo import Slo
 from servetwin.results.summary import summary, to_json
@@ -68,6 +69,7 @@ def read_run(folder: Path) -> RunResult:
     kv_cache = content["metrics"]["kv_cache"]
     timeline = folder / TIMELINE
     kept = ("created_at", "experiment_id")
+    footprint = {name: content["metrics"][name] for name in NO_FOOTPRINT}
     return RunResult(
         kind=content["kind"],
         config=content["config"],
@@ -78,6 +80,7 @@ def read_run(folder: Path) -> RunResult:
         kv_peak_blocks=kv_cache["peak_blocks"] or 0,
         timeline=tables.read_timeline(timeline) if timeline.exists() else None,
         token_gaps=token_gaps,
+        footprint=None if footprint == NO_FOOTPRINT else footprint,
         notes=tuple(content["notes"]),
     )
 

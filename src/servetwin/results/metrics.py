@@ -13,10 +13,12 @@ from servetwin.results.slo import Slo, count_met
 from servetwin.types import RequestTable, RunResult, Status, TokenGaps
 from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S
 
-__all__ = ["PERCENTILES", "compute", "describe", "makespan_ps"]
+__all__ = ["NO_FOOTPRINT", "PERCENTILES", "compute", "describe", "makespan_ps"]
 
 PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 FAILURES = (Status.TIMEOUT, Status.ERROR, Status.CANCELLED)
+
+NO_FOOTPRINT = dict.fromkeys(("energy", "carbon_g", "cost"))
 
 Stats = dict[str, float | None]
 
@@ -54,9 +56,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "peak_blocks": run.kv_peak_blocks if run.kv_capacity_blocks else None,
             "prefix_hit_rate": prefix_hit_rate,
         },
-        "energy": None,
-        "carbon_g": None,
-        "cost": None,
+        **(run.footprint or NO_FOOTPRINT),
     }
 
 

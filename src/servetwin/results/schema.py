@@ -48,9 +48,37 @@ class SloResult(Strict):
     met: bool
 
 
+class Shares(Strict):
+    """Watt-hours, grams of CO2 equivalent and dollars for one of something, PUE included."""
+
+    wh: Figure
+    carbon_g: Figure
+    usd: Figure
+
+
+class Totals(Shares):
+    """Of the whole run, PUE included, and by request and token."""
+
+    idle_wh: Figure
+    active_wh: Figure
+    requests: NonNegativeInt
+    input_tokens: NonNegativeInt
+    output_tokens: NonNegativeInt
+    per_request: Shares
+    per_million_input_tokens: Shares
+    per_million_output_tokens: Shares
+    per_million_tokens: Shares
+
+
 class Energy(Strict):
+    """Joules of the devices, without PUE; `idle_j` is what they would take doing nothing."""
+
     total_j: Figure
     j_per_output_token: Figure
+    idle_j: Figure = None
+    active_j: Figure = None
+    band_j: list[float] | None = None
+    footprint: Totals | None = None
 
 
 class Cost(Strict):

@@ -115,6 +115,8 @@ class RunResult:
     """Most blocks in use at once on any one replica."""
     timeline: Timeline | None = None
     token_gaps: TokenGaps | None = None
+    footprint: dict[str, Any] | None = None
+    """`energy`, `carbon_g` and `cost` as the metrics of the summary state them."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
