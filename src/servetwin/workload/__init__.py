@@ -3,6 +3,7 @@
 from servetwin.workload.detect import detect_format
 from servetwin.workload.generate import GeneratorSpec, Sessions, generate
 from servetwin.workload.mapping import parse_mapping
+from servetwin.workload.marconi import marconi_equivalent
 from servetwin.workload.notation import parse_arrivals, parse_lengths
 from servetwin.workload.presets import PRESETS, preset
 from servetwin.workload.reading import FORMATS, read
@@ -19,6 +20,7 @@ __all__ = [
     "at_rate",
     "detect_format",
     "generate",
+    "marconi_equivalent",
     "parse_arrivals",
     "parse_lengths",
     "parse_mapping",
