@@ -33,7 +33,7 @@ def check_parallelism(model: Model, parallelism: Parallelism) -> None:
     if not _heads_divide(model, tp):
         raise InputError(
             f"tp {tp} does not divide the {model.heads} attention heads and {model.kv_heads} "
-            f"KV heads of {model.name}: tp can be {_listed(_possible_tp(model))}"
+            f"KV heads of {model.name}: tp can be {_listed(tp_choices(model))}"
         )
     if pp > model.layers:
         raise InputError(f"pp {pp} exceeds the {model.layers} layers of {model.name}")
@@ -58,7 +58,8 @@ def _heads_divide(model: Model, tp: int) -> bool:
     return model.kv_heads % tp == 0 or tp % model.kv_heads == 0
 
 
-def _possible_tp(model: Model) -> list[int]:
+def tp_choices(model: Model) -> list[int]:
+    """Every tp up to 64 that divides the heads, the smallest first."""
     return [tp for tp in range(1, MOST_DEVICES + 1) if _heads_divide(model, tp)]
 
 
@@ -76,47 +77,103 @@ def _check_length(deployment: Deployment) -> None:
 
 
 def check_fits(deployment: Deployment) -> None:
-    """Raise InputError where the weights, or one sequence of full length, do not fit.
+    """Raise InputError where the weights, or one sequence of max_model_len, do not fit.
 
-    The message names the smallest number of GPUs that would do.
+    The message names the smallest tp at which the deployment would start, the length it
+    would be limited to, and the smallest tp for all of max_model_len.
     """
-    problem = _misfit(deployment)
-    if not problem:
+    settings = deployment.settings
+    fits = fitting_length(deployment)
+    if fits >= settings.max_model_len:
         return
-    model, parallelism = deployment.model, deployment.parallelism
-    for tp in _possible_tp(model):
-        wider = replace(deployment, parallelism=replace(parallelism, tp=tp, ep=1))
-        if tp > parallelism.tp and not _misfit(wider):
-            count = wider.parallelism.devices
-            raise InputError(f"{problem}; {count} GPUs would do (tp {tp})")
-    raise InputError(f"{problem}; no tp up to {MOST_DEVICES} would do")
+    if settings.num_gpu_blocks_override is not None and fits:
+        raise InputError(
+            f"num_gpu_blocks_override {settings.num_gpu_blocks_override} holds sequences of at "
+            f"most {fits} tokens, less than max-model-len {settings.max_model_len}"
+        )
+    raise InputError(f"{_misfit(deployment, fits)}; {_remedy(deployment, fits)}")
 
 
-def _misfit(deployment: Deployment) -> str:
-    """What does not fit, with gigabytes needed and available; "" if everything does."""
-    model, settings = deployment.model, deployment.settings
-    gpu = deployment.accelerator.name
+def _remedy(deployment: Deployment, fits: int) -> str:
+    """Say which tp would do, where the deployment as it is holds only `fits` tokens."""
+    wanted = deployment.settings.max_model_len
+    wider = {
+        tp: fitting_length(_with_tp(deployment, tp))
+        for tp in tp_choices(deployment.model)
+        if tp > deployment.parallelism.tp
+    }
+    whole = next((tp for tp, length in wider.items() if length == wanted), None)
+    first = next((tp for tp, length in wider.items() if _starts(deployment, length)), None)
+    if _starts(deployment, fits):
+        # It runs shorter sequences as it is, which the problem has said.
+        first = whole
+    if first is None:
+        return f"no tp up to {MOST_DEVICES} would do"
+    text = f"{_devices(deployment, first)} GPUs would do ({_flags(deployment, first)})"
+    if first == whole:
+        return text
+    text += f" with max-model-len up to {wider[first]}"
+    if whole is None:
+        return f"{text}; no tp up to {MOST_DEVICES} for {wanted}"
+    return f"{text}; {_devices(deployment, whole)} ({_flags(deployment, whole)}) for {wanted}"
+
+
+def _with_tp(deployment: Deployment, tp: int) -> Deployment:
+    """The deployment cut for `tp`; experts stay spread as they are where that is possible."""
+    layout = deployment.parallelism
+    ep = 1 if tp * layout.dp % layout.ep else layout.ep
+    return replace(deployment, parallelism=replace(layout, tp=tp, ep=ep))
+
+
+def _devices(deployment: Deployment, tp: int) -> int:
+    return _with_tp(deployment, tp).devices
+
+
+def _flags(deployment: Deployment, tp: int) -> str:
+    ep = _with_tp(deployment, tp).parallelism.ep
+    return f"tp {tp}" if ep == deployment.parallelism.ep else f"tp {tp}, ep {ep}"
+
+
+def _starts(deployment: Deployment, length: int) -> bool:
+    """Whether a run accepts an engine whose cache holds sequences of at most `length`."""
+    settings = deployment.settings
+    return length >= min(settings.block_size, settings.max_model_len)
+
+
+def _misfit(deployment: Deployment, fits: int) -> str:
+    """What does not fit, with gigabytes needed and available."""
+    model, settings, layout = deployment.model, deployment.settings, deployment.parallelism
+    sizes = {"pp": layout.pp, "dp": layout.dp}
+    cut = [f"tp {layout.tp}", *(f"{name} {size}" for name, size in sizes.items() if size > 1)]
+    where = f"on {deployment.accelerator.name} with {', '.join(cut)}"
     plan = plan_memory(deployment, settings.max_model_len)
-    budget = deployment.accelerator.memory * settings.gpu_memory_utilization
-    needed = plan.weights + plan.runtime
-    if needed >= budget:
+    if not _starts(deployment, fits):
+        # One block for tokens, and the null block.
+        needed = plan.weights + plan.runtime + 2 * settings.block_size * plan.kv_per_token
         return (
-            f"{model.name} does not fit on {gpu} with tp {deployment.parallelism.tp}: weights and "
-            f"runtime need {needed / GB:.1f} GB of each GPU, {budget / GB:.1f} GB are available"
+            f"{model.name} does not fit {where}: weights, runtime and the smallest KV cache need "
+            f"{needed / GB:.1f} GB of each GPU, {_budget(deployment) / GB:.1f} GB are available"
         )
-    if fitting_length(deployment) < settings.max_model_len:
-        tp = deployment.parallelism.tp
-        cache = kv_bytes(model, settings.max_model_len, settings.kv_cache_dtype, tp)
-        return (
-            f"one sequence of max-model-len {settings.max_model_len} does not fit on {gpu} with "
-            f"tp {tp}: its KV cache needs {cache * stage_share(deployment) / GB:.1f} GB, "
-            f"{plan.kv / GB:.1f} GB are available (max-model-len {fitting_length(deployment)} fits)"
-        )
-    return ""
+    cache = kv_bytes(model, settings.max_model_len, settings.kv_cache_dtype, layout.tp)
+    return (
+        f"one sequence of max-model-len {settings.max_model_len} does not fit {where}: its KV "
+        f"cache needs {cache * stage_share(deployment) / GB:.1f} GB, {plan.kv / GB:.1f} GB are "
+        f"available (max-model-len {fits} fits)"
+    )
+
+
+def _budget(deployment: Deployment) -> float:
+    return deployment.accelerator.memory * deployment.settings.gpu_memory_utilization
 
 
 def fitting_length(deployment: Deployment) -> int:
-    """Longest sequence, up to max_model_len, that one engine's KV cache can hold."""
+    """Longest sequence, up to max_model_len, that one engine's KV cache can hold.
+
+    0 where the weights leave no room, also for blocks that were ordered.
+    """
+    plan = plan_memory(deployment, deployment.settings.max_model_len)
+    if plan.weights + plan.runtime >= _budget(deployment):
+        return 0
     low, high = 0, deployment.settings.max_model_len
     while low < high:
         middle = (low + high + 1) // 2
@@ -143,7 +200,7 @@ def lower_max_model_len(deployment: Deployment) -> tuple[Deployment, str]:
     wanted, fits = deployment.settings.max_model_len, fitting_length(deployment)
     if fits == wanted:
         return deployment, ""
-    if fits < deployment.settings.block_size:
+    if not _starts(deployment, fits):
         check_fits(deployment)
     settings = replace(deployment.settings, max_model_len=fits)
     return replace(deployment, settings=settings), (

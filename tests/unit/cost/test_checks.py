@@ -14,6 +14,7 @@ from servetwin.cost import (
     plan_memory,
     resolve_settings,
 )
+from servetwin.cost.checks import tp_choices
 from servetwin.errors import InputError
 from servetwin.types import Deployment, Parallelism
 
@@ -40,17 +41,75 @@ def test_weights_too_large_say_how_many_gpus_would_do():
     with pytest.raises(InputError) as caught:
         check_fits(deployment("meta-llama/Llama-3.1-70B", "A100-80GB", max_model_len=8192))
     message = str(caught.value)
-    assert "need 14" in message
-    assert "76.7 GB are available" in message
-    assert message.endswith("4 GPUs would do (tp 4)") or message.endswith("2 GPUs would do (tp 2)")
-    tp = int(message.split("(tp ")[1].rstrip(")"))
-    fits = deployment(
-        "meta-llama/Llama-3.1-70B", "A100-80GB", Parallelism(tp=tp), max_model_len=8192
+    assert "need 142.6 GB of each GPU, 76.7 GB are available" in message
+    assert message.endswith("2 GPUs would do (tp 2)")
+
+
+def runs_up_to(target: Deployment, tp: int) -> int:
+    """Longest sequence that a run of nobody's max-model-len simulates; 0 where it is refused."""
+    try:
+        lowered, _ = lower_max_model_len(
+            replace(target, parallelism=replace(target.parallelism, tp=tp))
+        )
+        check_deployment(lowered)
+    except InputError:
+        return 0
+    return lowered.settings.max_model_len
+
+
+@pytest.mark.parametrize("length", [None, 12_000, 2_000])
+@pytest.mark.parametrize(
+    ("model", "gpu", "layout"),
+    [
+        ("meta-llama/Llama-3.1-70B", "A100-80GB", Parallelism()),
+        ("meta-llama/Llama-3.1-70B", "L4", Parallelism(pp=2)),
+        ("meta-llama/Llama-3.1-8B", "RTX-3080", Parallelism()),
+        ("Qwen/Qwen2.5-14B", "A10", Parallelism()),
+        ("microsoft/phi-4", "RTX-3080", Parallelism(tp=2)),
+        ("google/gemma-3-27b-it", "RTX-4090", Parallelism()),
+        ("mistralai/Mixtral-8x7B-v0.1", "A10", Parallelism(tp=4, ep=4)),
+        ("deepseek-ai/DeepSeek-V3", "H100-SXM", Parallelism(dp=8, ep=8)),
+    ],
+)
+def test_the_gpus_that_would_do_are_the_fewest_that_a_run_accepts(model, gpu, layout, length):
+    """What the message promises is tried, tp by tp."""
+    target = deployment(model, gpu, layout, max_model_len=length)
+    wanted, as_it_is = target.settings.max_model_len, runs_up_to(target, layout.tp)
+    with pytest.raises(InputError) as caught:
+        check_fits(target)
+    wider = {tp: runs_up_to(target, tp) for tp in tp_choices(target.model) if tp > layout.tp}
+    whole = min(tp for tp, most in wider.items() if most == wanted)
+    first = whole if as_it_is else min(tp for tp, most in wider.items() if most)
+    each = layout.pp * layout.dp
+    expected = f"{first * each} GPUs would do (tp {first})"
+    if first != whole:
+        expected += f" with max-model-len up to {wider[first]}; {whole * each} (tp {whole})"
+        expected += f" for {wanted}"
+    assert str(caught.value).endswith(f"; {expected}")
+
+
+def test_replicas_count_among_the_gpus_that_would_do():
+    two = replace(
+        deployment("meta-llama/Llama-3.1-70B", "H100-SXM", max_model_len=8192), replicas=2
     )
-    check_fits(fits)
-    half = replace(fits, parallelism=Parallelism(tp=tp // 2))
-    with pytest.raises(InputError):
-        check_fits(half)
+    with pytest.raises(InputError, match=r"4 GPUs would do \(tp 2\)"):
+        check_fits(two)
+
+
+def test_blocks_that_were_ordered_are_not_blamed_on_the_memory():
+    few = {"num_gpu_blocks_override": 100}
+    with pytest.raises(
+        InputError, match=r"100 holds sequences of at most 1584 .* max-model-len 4000"
+    ):
+        check_fits(deployment("openai-community/gpt2-xl", "A10", **few, max_model_len=4000))
+    with pytest.raises(InputError, match=r"does not fit .* 2 GPUs would do"):
+        lower_max_model_len(deployment("meta-llama/Llama-3.1-70B", "A100-80GB", **few))
+
+
+def test_a_block_too_large_for_what_the_weights_leave_is_counted():
+    large = deployment("meta-llama/Llama-3.1-8B", "RTX-4090", block_size=65_536)
+    with pytest.raises(InputError, match=r"smallest KV cache need 34\.5 GB .* 22\.7 GB are"):
+        lower_max_model_len(large)
 
 
 def test_a_length_the_user_chose_must_fit():
