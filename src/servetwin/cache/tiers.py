@@ -11,13 +11,16 @@ from servetwin.errors import InputError
 from servetwin.types import KVTier
 from servetwin.units import PS_PER_S
 
-__all__ = ["LATEST", "TIER_POLICIES", "TierLimits", "tier_limits"]
+__all__ = ["LATEST", "LONGEST", "TIER_POLICIES", "TierLimits", "tier_limits"]
 
 TIER_POLICIES = tuple(name for name in ENGINE_POLICIES if name != "flop-aware")
 """Policies of a tier. Blocks come down end first, so none that asks for the block before."""
 
-LATEST = 1 << 62
-"""Picoseconds at which a transfer ends that would take longer than the clock lasts."""
+LATEST = (1 << 63) - 1
+"""When a transfer ends that would take longer than the clock lasts, in picoseconds."""
+
+LONGEST = 1 << 62
+"""Most picoseconds of one block's transfer, or of a latency."""
 
 
 @dataclass(frozen=True)
@@ -62,4 +65,4 @@ def _policy(tier: KVTier) -> str:
 
 
 def _picoseconds(seconds: float) -> int:
-    return math.ceil(min(seconds * PS_PER_S, LATEST))
+    return math.ceil(min(seconds * PS_PER_S, LONGEST))

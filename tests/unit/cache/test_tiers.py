@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servetwin.cache.reference.tiers import Tiers
-from servetwin.cache.tiers import LATEST, TierLimits, tier_limits
+from servetwin.cache.tiers import LATEST, LONGEST, TierLimits, tier_limits
 from servetwin.errors import InputError
 from servetwin.types import KVTier
 
@@ -61,8 +61,17 @@ def test_a_load_waits_for_its_turn_and_takes_one_tier_after_the_other() -> None:
     assert tiers.load_time(sources, 505) == (5 + 10 + 3) + (613 - 523) + 100 + 50
 
 
+def test_no_load_ends_when_it_begins() -> None:
+    tiers = Tiers([TierLimits("instant", blocks=9, block_ps=0, latency_ps=0)])
+    tiers.demote(1, now=5)
+    sources = tiers.find([1], now=5)
+    assert tiers.choose(sources, [1], now=5) == 0
+    assert tiers.choose(sources, [2], now=5) == 1
+    assert tiers.load([1], sources, now=5) == 6
+
+
 def test_the_last_write_never_ends_after_the_clock() -> None:
-    tiers = Tiers([TierLimits("slow", blocks=9, block_ps=LATEST // 2 + 1, latency_ps=5)])
+    tiers = Tiers([TierLimits("slow", blocks=9, block_ps=LONGEST, latency_ps=5)])
     for id in range(4):
         tiers.demote(id, now=10)
     assert tiers.tiers[0].ready[3] == LATEST
@@ -81,9 +90,9 @@ def test_the_choice_is_the_best_of_all(nearest: list[bool], data: st.DataObject)
     chosen = tiers.choose(sources, recompute, now=20)
 
     def duration(k: int) -> int:
-        """Blocks in the whole list when `k` are loaded, and the others computed."""
+        """Picoseconds until all is there when `k` blocks are loaded, and the others computed."""
         left = recompute[-1] - (recompute[k - 1] if k else 0)
-        return left + tiers.load_time(sources[:k], 20)
+        return left + (tiers.load_time(sources[:k], 20) if k else 0)
 
     best = min(duration(k) for k in range(len(sources) + 1))
     assert duration(chosen) == best
@@ -104,7 +113,7 @@ def test_limits_count_blocks_and_leave_out_what_holds_none() -> None:
         TierLimits("ssd", 40, 1_000_000, 0, "lfu"),
     )
     slow = KVTier("slow", 10, bandwidth=5e-324, in_blocks=True)
-    assert tier_limits([slow], 1000, 40)[0].block_ps == LATEST
+    assert tier_limits([slow], 1000, 40)[0].block_ps == LONGEST
 
 
 def test_a_tier_cannot_evict_by_what_a_block_stands_behind() -> None:

@@ -140,7 +140,7 @@ def _load_time(tiers: Tiers, e: Int, now: Int) -> Int:
         tier = tiers.tier[e, t]
         if tier.blocks > 0:
             time = _after(_sent(tier, time), tier.latency_ps, 1)
-    return time - now
+    return max(time - now, 1)
 
 
 @outlined
@@ -178,7 +178,7 @@ def load(tiers: Tiers, e: Int, ids: Shorts, first: Int, blocks: Int, now: Int) -
     for k in range(blocks - 1, -1, -1):  # the end of the prefix first, as it would be released
         c = e * count + tiers.source[k]
         _touch(tiers.pool, c, tiers.pool.where[c, ids[first + k]])
-    return time
+    return max(time, now + 1)
 
 
 def check_integrity(tiers: Tiers) -> None:

@@ -86,12 +86,15 @@ class Tiers:
         return sources
 
     def load_time(self, sources: Sequence[Tier], now: int) -> int:
-        """Picoseconds until blocks from these tiers are all here, one tier after the other."""
+        """Picoseconds until blocks from these tiers are all here, one tier after the other.
+
+        At least 1, so that no load ends at the moment at which it begins.
+        """
         time = now
         for tier in self.tiers:
             if blocks := sources.count(tier):
                 _, time = tier.read(blocks, time)
-        return time - now
+        return max(time - now, 1)
 
     def choose(self, sources: Sequence[Tier], recompute: Sequence[int], now: int) -> int:
         """Return how many of the blocks found are worth loading, from the first on.
@@ -116,7 +119,7 @@ class Tiers:
                 tier.loaded += blocks
         for id, tier in reversed(list(zip(ids, sources, strict=True))):
             tier.touch(id)  # the end of the prefix first, as it would be released
-        return time
+        return max(time, now + 1)
 
     def check_integrity(self) -> None:
         """Raise AssertionError where a block is lost, twice in a tier, or in use there."""
