@@ -15,12 +15,7 @@ from servetwin.cli.options import PanelCommand
 if TYPE_CHECKING:
     from servetwin.types import Model
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="List models, GPUs and links.",
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
 Word = Annotated[str, typer.Argument(metavar="WORD", help="Only names that contain it.")]
 WordOrPath = Annotated[
@@ -31,6 +26,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON list, with al
 
 TEXTS = ("attention", "link")
 """Columns of words; all others but the name are numbers."""
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:
+    """List models, GPUs and links."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command(cls=PanelCommand)

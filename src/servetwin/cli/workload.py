@@ -15,12 +15,7 @@ from servetwin.errors import InputError
 if TYPE_CHECKING:
     from servetwin.types import Workload
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Show, convert or generate workloads.",
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, invoke_without_command=True)
 
 To = Annotated[
     str | None,
@@ -34,6 +29,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, alone
 
 SUFFIXES = {".parquet": "servetwin", ".csv": "azure", ".jsonl": "mooncake", ".json": "dejavu"}
 """Format by the name of the file to write, where none is given."""
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:
+    """Show, convert or generate workloads."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command(cls=PanelCommand)

@@ -42,6 +42,16 @@ def test_every_verb_has_a_module_and_help(
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("verb", ["workload", "catalog", "study"])
+def test_a_verb_without_its_second_word_shows_its_help(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(capsys, verb)
+    assert (status, err) == (0, "")
+    assert out == run(capsys, verb, "--help")[1]
+    assert len(out.splitlines()) > 5
+
+
 def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "simulate", "--help")
     missing = [name for name in RunSettings.model_fields if flag_of(name) not in out]
