@@ -44,7 +44,11 @@ def prepare(settings: RunSettings) -> Prepared:
     return Prepared(
         deployment=deployment,
         workload=workload,
-        cost=derive(deployment, typical_context(workload, deployment.settings.max_model_len)),
+        cost=derive(
+            deployment,
+            typical_context(workload, deployment.settings.max_model_len),
+            lengths=workload.input_tokens + workload.output_tokens,
+        ),
         config=resolved(settings, deployment),
         notes=notes,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from servetwin.cost.capacity import budget, fitting_length
 from servetwin.cost.memory import kv_bytes, plan_memory, stage_share
 from servetwin.errors import InputError
 from servetwin.types import Deployment, Model, Parallelism
@@ -12,7 +13,6 @@ __all__ = [
     "check_deployment",
     "check_fits",
     "check_parallelism",
-    "fitting_length",
     "lower_max_model_len",
 ]
 
@@ -152,7 +152,7 @@ def _misfit(deployment: Deployment, fits: int) -> str:
         needed = plan.weights + plan.runtime + 2 * settings.block_size * plan.kv_per_token
         return (
             f"{model.name} does not fit {where}: weights, runtime and the smallest KV cache need "
-            f"{needed / GB:.1f} GB of each GPU, {_budget(deployment) / GB:.1f} GB are available"
+            f"{needed / GB:.1f} GB of each GPU, {budget(deployment) / GB:.1f} GB are available"
         )
     cache = kv_bytes(model, settings.max_model_len, settings.kv_cache_dtype, layout.tp)
     return (
@@ -160,34 +160,6 @@ def _misfit(deployment: Deployment, fits: int) -> str:
         f"cache needs {cache * stage_share(deployment) / GB:.1f} GB, {plan.kv / GB:.1f} GB are "
         f"available (max-model-len {fits} fits)"
     )
-
-
-def _budget(deployment: Deployment) -> float:
-    return deployment.accelerator.memory * deployment.settings.gpu_memory_utilization
-
-
-def fitting_length(deployment: Deployment) -> int:
-    """Longest sequence, up to max_model_len, that one engine's KV cache can hold.
-
-    0 where the weights leave no room, also for blocks that were ordered.
-    """
-    plan = plan_memory(deployment, deployment.settings.max_model_len)
-    if plan.weights + plan.runtime >= _budget(deployment):
-        return 0
-    low, high = 0, deployment.settings.max_model_len
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _holds(deployment, middle):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _holds(deployment: Deployment, length: int) -> bool:
-    plan = plan_memory(deployment, length)
-    blocks = plan.capacity_blocks // deployment.parallelism.dp
-    return blocks * deployment.settings.block_size >= length
 
 
 def lower_max_model_len(deployment: Deployment) -> tuple[Deployment, str]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cost.attention import attention_cost
+from servetwin.cost.capacity import capacity_context, is_uneven
 from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.dtypes import compute_dtype, half_dtype, peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
-from servetwin.types import AttentionKind, CostModel, Deployment, IterationCost, MemoryPlan
+from servetwin.types import CostModel, Deployment, IterationCost, MemoryPlan
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
 
@@ -24,16 +25,30 @@ ONE_MACHINE = 8
 """Devices that share a machine's own links, but for systems of a whole rack."""
 
 
-def derive(deployment: Deployment, typical_context: int) -> CostModel:
-    """Cost and memory of one engine; `typical_context` is passed on to `plan_memory`."""
+def derive(
+    deployment: Deployment, typical_context: int, lengths: NDArray[np.integer] | None = None
+) -> CostModel:
+    """Cost and memory of one engine.
+
+    `typical_context` is that of a sequence seen at a random step, in tokens: see
+    `plan_memory`. Given the `lengths` of all requests (input and output), the blocks are
+    counted at a longer context where otherwise requests would be rejected that fit.
+    """
     curves = curves_for(deployment.accelerator.name)
-    memory = plan_memory(deployment, typical_context)
+    context = typical_context
+    if lengths is not None:
+        context = capacity_context(deployment, typical_context, lengths)
+    memory = plan_memory(deployment, context)
+    if context > typical_context:
+        capacity = _raised_note(deployment, memory, context, typical_context)
+    else:
+        capacity = _capacity_note(deployment, memory, context) if lengths is None else ()
     return CostModel(
         iteration=derive_iteration(deployment, curves),
         memory=memory,
         level="derived",
         source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",
-        notes=(*_notes(deployment, curves), *_capacity_note(deployment, memory, typical_context)),
+        notes=(*_notes(deployment, curves), *capacity),
     )
 
 
@@ -125,11 +140,22 @@ def _capacity_note(deployment: Deployment, memory: MemoryPlan, context: int) -> 
     """Say where a sequence fits alone but not into blocks that are sized for shorter ones."""
     settings = deployment.settings
     tokens = memory.capacity_blocks * settings.block_size
-    uneven = deployment.model.layers_of(AttentionKind.SLIDING, AttentionKind.LINEAR)
-    if not uneven or tokens >= settings.max_model_len:
+    if not is_uneven(deployment) or tokens >= settings.max_model_len:
         return ()
     return (
         f"windows and recurrent states: KV blocks are those of sequences of {context:,} tokens; "
         f"a request of more than {tokens:,} is rejected, though up to "
         f"{settings.max_model_len:,} would fit alone",
+    )
+
+
+def _raised_note(
+    deployment: Deployment, memory: MemoryPlan, context: int, typical: int
+) -> tuple[str, ...]:
+    """Say that blocks are counted for longer sequences than the workload's typical one."""
+    fewer = plan_memory(deployment, typical).capacity_blocks
+    return (
+        f"windows and recurrent states: the {memory.capacity_blocks:,} KV blocks are those of "
+        f"sequences of {context:,} tokens, so that the longest request fits; at the typical "
+        f"{typical:,} tokens there would be {fewer:,}: a real engine runs fewer requests at once",
     )

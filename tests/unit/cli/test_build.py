@@ -1,5 +1,6 @@
 """From settings to a deployment and a workload."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def test_a_config_of_ones_own_says_how_large_a_model_it_is() -> None:
     _, notes = build_deployment(settings(model=str(folder / "Qwen__Qwen3-30B-A3B.json")))
     assert "one token uses 3,353,032,704 of them" in notes[0]
     assert not any("describes" in note for note in build_deployment(settings())[1])
+
+
+def test_blocks_are_counted_so_that_the_longest_request_runs(tmp_path: Path) -> None:
+    trace = tmp_path / "mixed.json"
+    trace.write_text(json.dumps([[300, 10]] * 50 + [[60_000, 10]]))
+    prepared = prepare(settings(model="google/gemma-3-27b-it", trace=str(trace)))
+    assert prepared.cost.memory.capacity_blocks * 16 >= 60_009
+    assert any("longest request fits" in note for note in prepared.cost.notes)
 
 
 def test_typical_context_is_weighted_by_output() -> None:
