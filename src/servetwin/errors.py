@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "nearest"]
+__all__ = ["InputError", "counted", "nearest"]
 
 
 class InputError(Exception):
@@ -17,6 +17,11 @@ class InputError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 request", "2 requests" or "19,366 requests" of a noun that takes an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from servetwin.cli.settings import RunSettings
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.types import Workload
 from servetwin.workload import (
     GeneratorSpec,
@@ -47,9 +47,8 @@ def _from_trace(settings: RunSettings, path: str) -> Workload:
     workload = read(Path(path), format=settings.format, mapping=settings.map)
     if settings.requests is not None:
         if settings.requests > len(workload):
-            raise InputError(
-                f"--requests {settings.requests}: {path} has only {len(workload)} requests"
-            )
+            found = counted(len(workload), "request")
+            raise InputError(f"--requests {settings.requests}: {path} has only {found}")
         workload = take(workload, settings.requests)
     if settings.arrivals is not None:
         return _with_arrivals(workload, settings, settings.arrivals)

@@ -10,7 +10,7 @@ import typer
 
 from servetwin.cli.console import stdout
 from servetwin.cli.options import PanelCommand, takes_settings
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 
 if TYPE_CHECKING:
     from servetwin.types import Workload
@@ -102,7 +102,7 @@ def _write(workload: Workload, target: Path, to: str | None, drop: bool) -> None
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file")
     write(workload, target, chosen, drop=drop)
-    print(f"Written to {target} ({chosen}): {len(workload):,} requests")
+    print(f"Written to {target} ({chosen}): {counted(len(workload), 'request')}")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.types.workload import Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S, ps_from_seconds
 from servetwin.workload.rates import Flat, Shape, Warp
@@ -261,8 +261,8 @@ def _replay(spec: Replay, n: int) -> Schedule:
     if source.closed_loop:
         if n > len(source):
             raise InputError(
-                f"{source.name} is a closed loop of {len(source)} requests and cannot start over:"
-                f" ask for at most that many, not {n}"
+                f"{source.name} is a closed loop and cannot start over: ask for at most its"
+                f" {counted(len(source), 'request')}, not {n}"
             )
         parent, think = source.parent, source.think_time
         return Schedule(

@@ -55,8 +55,11 @@ CASES = [
         "F:3: column 'ContextTokens': '100000001' is above the 100,000,000 tokens a request may",
     ),
     (AZURE + "2023-11-16 18:15:47,1e999,3", "F:3: column 'ContextTokens': '1e999' is above the"),
-    (AZURE + "2023-11-16 18:15", "F:3: 1 values where the header names 3 columns; was the file"),
+    (AZURE + "2023-11-16 18:15", "F:3: 1 value where the header names 3 columns; was the file"),
     (AZURE + "2023-11-16 18:15:47,1,2,3", "F:3: 4 values where the header names 3 columns"),
+    ("num_prefill_tokens\n1,2", "F:1: no column 'num_decode_tokens'; the nearest is"),
+    (AZURE.replace(",", ";"), "F:1: the columns are separated by semicolons; commas are needed"),
+    (AZURE.replace(",", "\t"), "F:1: the columns are separated by tabs; commas are needed"),
     (AZURE + "16/11/2023 18:15:47,1,2", "F:3: column 'TIMESTAMP': '16/11/2023 18:15:47' is not a"),
     (AZURE + "2023-02-30 18:15:47,1,2", "F:3: column 'TIMESTAMP': '2023-02-30 18:15:47' is not a"),
     (AZURE + "2023-11-16 18:15:61,1,2", "F:3: column 'TIMESTAMP': '2023-11-16 18:15:61' has more"),
@@ -102,6 +105,10 @@ CASES = [
     ("[]", "F: no requests in the file"),
     ("[" * 100_000, "F: the JSON is nested too deeply"),
     (TOKENS.replace("}", ', "input_tok_ids": [1, 2]}'), "F:1: key 'input_tok_ids': 2 token ids, b"),
+    (
+        TOKENS.replace("1,", '3, "input_tok_ids": [7],', 1),
+        "F:1: key 'input_tok_ids': 1 token id, bu",
+    ),
     (TOKENS.replace("}", ', "input_tok_ids": ["a"]}'), "F:1: key 'input_tok_ids': a token id is"),
     (
         TOKENS + '{"input_toks": 1, "arrival_time_ns": 0}',
@@ -201,3 +208,13 @@ def test_a_mapping_to_a_missing_column(file: Path) -> None:
     assert found == "F: a mapping and the format 'vidur' exclude each other"
     found = message(file, "a\n1\n", format="mapped")
     assert found == "F: the format 'mapped' needs a mapping (input=…,output=…)"
+
+
+def test_a_log_with_other_separators_is_told_what_they_are(file: Path) -> None:
+    both = {"input": "a", "output": "a"}
+    assert message(file, "a;b\n1,5;2\n", mapping=both) == (
+        "F:1: the columns are separated by semicolons; commas are needed"
+    )
+    assert message(file, "a\n1,2\n", mapping=both) == (
+        "F:2: 2 values where the header names 1 column"
+    )

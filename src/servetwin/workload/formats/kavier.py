@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from servetwin.errors import counted
 from servetwin.types import Workload
 from servetwin.workload.parsing.batch import Batch, Wanted
 from servetwin.workload.parsing.blocks import BlockCollector, PrefixIds
@@ -72,7 +73,7 @@ def _tokens(batch: Batch, row: int, given: int) -> list[Any]:
     if not isinstance(cell, list):
         raise batch.error(row, "input_tokens", "a list of token ids is needed")
     if len(cell) != given:
-        problem = f"{len(cell)} token ids, but num_input_tokens is {given}"
+        problem = f"{counted(len(cell), 'token id')}, but num_input_tokens is {given}"
         raise batch.error(row, "input_tokens", problem)
     return cell
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.types import Workload
 from servetwin.units import NOT_YET
 from servetwin.workload.parsing.batch import Batch, chunks
@@ -145,7 +145,7 @@ def _checked(tokens: Any, given: int) -> list[Any]:
     if not isinstance(tokens, list):
         raise ValueError("a list of token ids is needed")
     if tokens and len(tokens) != given:
-        raise ValueError(f"{len(tokens)} token ids, but input_toks is {given}")
+        raise ValueError(f"{counted(len(tokens), 'token id')}, but input_toks is {given}")
     return tokens
 
 

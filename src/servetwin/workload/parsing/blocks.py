@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.errors import counted
 from servetwin.types import BlockHashes
 from servetwin.units import ceil_div
 from servetwin.workload.parsing.batch import Batch
@@ -53,7 +54,7 @@ class BlockCollector:
         if count > ceil_div(input_tokens, self.block_tokens):
             covered = count * self.block_tokens
             raise ValueError(
-                f"{count} blocks of {self.block_tokens} tokens are {covered:,} tokens, "
+                f"{count} blocks of {counted(self.block_tokens, 'token')} are {covered:,} tokens, "
                 f"but the input has {input_tokens:,}"
             )
         self._counts.append(count)

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.workload.parsing.batch import Batch, Wanted, chunks
 from servetwin.workload.parsing.text import MAX_LINE_BYTES, text_lines
 
@@ -16,10 +16,13 @@ __all__ = ["csv_batches", "csv_header", "missing_column"]
 # The limit of the csv module is global to the process; token lists exceed its default.
 csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs put between the columns."""
+
 
 def csv_header(path: Path) -> list[str]:
     """Return the column names of the first line."""
-    return _named(next(_rows(path))[1])
+    return _header(path, _rows(path))
 
 
 def csv_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
@@ -29,7 +32,7 @@ def csv_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
     number of values is not the header's.
     """
     rows = _rows(path)
-    header = _named(next(rows)[1])
+    header = _header(path, rows)
     present = _present(path, header, wanted)
     kept = tuple(present.values())
     for chunk in chunks(_cells(path, rows, len(header), kept), wanted.rows):
@@ -38,9 +41,19 @@ def csv_batches(path: Path, wanted: Wanted) -> Iterator[Batch]:
         yield Batch(str(path), lines, columns, textual=True, noun="column")
 
 
-def _named(header: list[str]) -> list[str]:
-    """Strip the names; columns without one at the end are none (Kavier ends with a comma)."""
-    names = [name.strip() for name in header]
+def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    """Take the first row as names; those that are empty at its end are no columns.
+
+    (Kavier's header ends with a comma.) Raises InputError where something else than a comma
+    separates the names: such files often write numbers with a decimal comma, too.
+    """
+    line, cells = next(rows)
+    for mark, name in _SEPARATORS.items():
+        if len(cells) == 1 and mark in cells[0].strip():
+            raise InputError(
+                f"{path}:{line}: the columns are separated by {name}; commas are needed"
+            )
+    names = [cell.strip() for cell in cells]
     while names and not names[-1]:
         names.pop()
     return names
@@ -72,7 +85,8 @@ def _cells(
         if len(row) != width and (len(row) < width or any(row[width:])):
             hint = "; was the file cut?" if len(row) < width else ""
             raise InputError(
-                f"{path}:{line}: {len(row)} values where the header names {width} columns{hint}"
+                f"{path}:{line}: {counted(len(row), 'value')} where the header names "
+                f"{counted(width, 'column')}{hint}"
             )
         yield line, [row[at] for at in kept]
 
