@@ -11,7 +11,7 @@ from servetwin.errors import InputError
 from servetwin.types import KVTier
 from servetwin.units import PS_PER_S
 
-__all__ = ["LATEST", "LONGEST", "TIER_POLICIES", "TierLimits", "tier_limits"]
+__all__ = ["LATEST", "LONGEST", "TIER_POLICIES", "TierLimits", "TierTraffic", "tier_limits"]
 
 TIER_POLICIES = tuple(name for name in ENGINE_POLICIES if name != "flop-aware")
 """Policies of a tier. Blocks come down end first, so none that asks for the block before."""
@@ -33,6 +33,23 @@ class TierLimits:
     """Picoseconds that one block takes on the way in or out."""
     latency_ps: int
     policy: str = "vllm-lru"
+
+
+@dataclass(frozen=True)
+class TierTraffic:
+    """What went through one tier, in blocks, over all engines."""
+
+    name: str
+    written: int
+    """Came down and were stored."""
+    clean: int
+    """Came down, and were there already."""
+    loaded: int
+    """Were read back for a request."""
+    declined: int
+    """Were found for a request, which computed them sooner."""
+    evicted: int
+    """Went on to the next tier, or for good."""
 
 
 def tier_limits(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
 from servetwin.errors import InputError
 from servetwin.sim.prefixes import Prefixes
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
@@ -37,6 +38,8 @@ class SimInputs:
     token_gaps: bool
     prefixes: Prefixes | None = None
     """What the inputs share; None where nothing is cached."""
+    tiers: tuple[TierLimits, ...] = ()
+    """Below the HBM of each replica, the nearest first; none without `prefixes`."""
 
     @property
     def lag(self) -> int:
@@ -87,6 +90,9 @@ class Outcome:
     snapshots: SnapshotRows | None
     cached_tokens: NDArray[np.int32] | None = None
     """Input tokens found in the cache on first admission; None where nothing is cached."""
+    kv_transfer: Ints | None = None
+    """By request: how long blocks came from tiers below HBM; None without tiers."""
+    tiers: tuple[TierTraffic, ...] = ()
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0
@@ -124,7 +130,20 @@ def prepare(
         snapshot_interval=snapshot_interval,
         token_gaps=token_gaps,
         prefixes=prefixes,
+        tiers=_tiers(deployment, cost, prefixes),
     )
+
+
+def _tiers(
+    deployment: Deployment, cost: CostModel, prefixes: Prefixes | None
+) -> tuple[TierLimits, ...]:
+    """The tiers of one engine in its blocks, which are spread over all its devices."""
+    if prefixes is None:
+        return ()
+    settings = deployment.settings
+    on_device = cost.memory.kv_per_token * settings.block_size
+    block_bytes = on_device * deployment.parallelism.devices
+    return tier_limits(settings.kv_tiers, block_bytes, prefixes.blocks.distinct)
 
 
 def empty_columns(n: int) -> dict[str, Ints]:

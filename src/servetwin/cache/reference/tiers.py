@@ -121,6 +121,13 @@ class Tiers:
             tier.touch(id)  # the end of the prefix first, as it would be released
         return max(time, now + 1)
 
+    def traffic(self) -> list[tuple[int, ...]]:
+        """Return the counts of TierTraffic for each tier."""
+        return [
+            (tier.written, tier.clean, tier.loaded, tier.declined, tier.pool.evictions)
+            for tier in self.tiers
+        ]
+
     def check_integrity(self) -> None:
         """Raise AssertionError where a block is lost, twice in a tier, or in use there."""
         above: Tier | None = None

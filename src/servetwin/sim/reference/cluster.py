@@ -1,4 +1,4 @@
-"""The order of events: arrivals before iteration ends at the same time, then by number."""
+"""The order of events: arrivals, loads and iteration ends of the same time, then by number."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import heapq
 
 import numpy as np
 
+from servetwin.cache.tiers import TierTraffic
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.reference.gaps import TokenGapCounter
 from servetwin.sim.reference.replica import Replica
 from servetwin.sim.reference.routers import Router
 from servetwin.sim.reference.snapshots import Snapshots
 from servetwin.sim.reference.state import Request
+from servetwin.sim.reference.tiered import TieredPool
 from servetwin.types import Status
 from servetwin.units import CLOCK_END_PS, NOT_YET
 
-__all__ = ["run"]
+__all__ = ["outcome_of", "run"]
 
-ARRIVAL, ITERATION = 0, 1
+ARRIVAL, LOADED, ITERATION = range(3)
 
 
 class Cluster:
@@ -61,6 +63,10 @@ class Cluster:
             self.snapshots.take_before(now)
             if kind == ARRIVAL:
                 self._arrive(self.requests[number], now)
+            elif kind == LOADED:
+                home = self.home[number]
+                self.replicas[home].queues.loaded(self.requests[number])
+                self._rouse(home, now)
             else:
                 self._iterate(number, now)
             if self.check:
@@ -75,8 +81,12 @@ class Cluster:
             return
         home = self.router.route(request)
         self.home[request.number] = home
+        self.replicas[home].enqueue(request)
+        self._rouse(home, now)
+
+    def _rouse(self, home: int, now: int) -> None:
+        """Have an idle replica plan."""
         replica = self.replicas[home]
-        replica.enqueue(request)
         if replica.busy_until == NOT_YET:
             replica.busy_until = now
             heapq.heappush(self.events, (now, ITERATION, home))
@@ -87,6 +97,9 @@ class Cluster:
             self.status[request.number] = Status.OK
             self.router.finished(home, request)
             self._release_children(request.number, now)
+        for end, request in replica.queues.begun:
+            heapq.heappush(self.events, (end, LOADED, request.number))
+        replica.queues.begun.clear()
         if replica.busy_until != NOT_YET:
             heapq.heappush(self.events, (replica.busy_until, ITERATION, home))
 
@@ -103,7 +116,12 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
     """Simulate; with `check`, assert the integrity of every replica after every event."""
     cluster = Cluster(inputs, check=check)
     cluster.run()
-    requests = cluster.requests
+    return outcome_of(cluster)
+
+
+def outcome_of(cluster: Cluster) -> Outcome:
+    """What happened to whom, as columns."""
+    inputs, requests = cluster.inputs, cluster.requests
 
     def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array([getattr(request, name) for request in requests], np.int64)
@@ -120,7 +138,19 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
         gaps=cluster.gaps.counts,
         snapshots=cluster.snapshots.rows(),
         cached_tokens=None if inputs.prefixes is None else column("cached_tokens").astype(np.int32),
+        kv_transfer=column("kv_transfer") if inputs.tiers else None,
+        tiers=_traffic(cluster),
         iterations=sum(replica.iterations for replica in cluster.replicas),
         split_chunks=sum(replica.split_chunks for replica in cluster.replicas),
         events=cluster.handled,
+    )
+
+
+def _traffic(cluster: Cluster) -> tuple[TierTraffic, ...]:
+    """Counts of each tier, summed over the replicas."""
+    pools = (replica.pool for replica in cluster.replicas)
+    counts = [pool.tiers.traffic() for pool in pools if isinstance(pool, TieredPool)]
+    return tuple(
+        TierTraffic(limits.name, *map(sum, zip(*(own[number] for own in counts), strict=True)))
+        for number, limits in enumerate(cluster.inputs.tiers)
     )

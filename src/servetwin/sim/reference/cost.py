@@ -7,7 +7,7 @@ from servetwin.types import IterationCost
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.types.cost import Ints as Table
 
-__all__ = ["duration", "window_pairs"]
+__all__ = ["duration", "price_of_chunk", "window_pairs"]
 
 
 def window_pairs(tokens: int, done: int, window: int) -> int:
@@ -35,6 +35,15 @@ def duration(cost: IterationCost, batch: Batch) -> int:
         windowed = sum(window_pairs(item.tokens, item.done, cost.window) for item in chunks)
         attention += cost.prefill_window_attn * windowed
     return total + (attention >> ATTENTION_FRACTION_BITS)
+
+
+def price_of_chunk(cost: IterationCost, tokens: int, done: int) -> int:
+    """Picoseconds that a chunk of `tokens` behind `done` others adds to an iteration."""
+    attention = cost.prefill_attn * tokens * (2 * done + tokens)
+    if cost.window:
+        attention += cost.prefill_window_attn * window_pairs(tokens, done, cost.window)
+    linear = _look_up(cost.linear, cost.linear_slope, tokens)
+    return linear + cost.prefill_chunk + (attention >> ATTENTION_FRACTION_BITS)
 
 
 def _look_up(table: Table, slope: int, index: int) -> int:

@@ -7,11 +7,10 @@ from collections import Counter
 from servetwin.cache.policies import flop_bonus
 from servetwin.cache.reference import Block, make_pool
 from servetwin.cache.reference import BlockPool as Cache
-from servetwin.sim.inputs import SimInputs
 from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.reference.state import BlockPool, Request
 
-__all__ = ["PrefixPool", "pool_of"]
+__all__ = ["PrefixPool"]
 
 
 class PrefixPool(BlockPool):
@@ -70,9 +69,12 @@ class PrefixPool(BlockPool):
     def grow(self, request: Request, tokens: int) -> None:
         held = self.held[request]
         while len(held) < self.blocks_for(tokens):
-            held.append(self.cache.allocate())
+            held.append(self.allocate())
         request.blocks = len(held)
         self._count()
+
+    def allocate(self) -> Block:
+        return self.cache.allocate()
 
     def fill(self, request: Request) -> None:
         held = self.held[request]
@@ -112,11 +114,3 @@ def _cache_of(prefixes: Prefixes, capacity: int) -> Cache:
     blocks = prefixes.blocks
     bonus = flop_bonus(blocks.longest, capacity, blocks.block_tokens, prefixes.options)
     return make_pool(prefixes.policy, capacity, prefixes.options, bonus.tolist())
-
-
-def pool_of(inputs: SimInputs) -> BlockPool:
-    """The blocks of one replica, with prefix caching where there is something to cache."""
-    size = inputs.settings.block_size
-    if inputs.prefixes is None:
-        return BlockPool(inputs.capacity_blocks, size)
-    return PrefixPool(inputs.capacity_blocks, size, inputs.prefixes)

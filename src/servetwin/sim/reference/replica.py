@@ -5,9 +5,9 @@ from __future__ import annotations
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.reference.cost import duration
 from servetwin.sim.reference.gaps import TokenGapCounter
-from servetwin.sim.reference.prefix import pool_of
 from servetwin.sim.reference.schedulers import PLANNERS, Queues
 from servetwin.sim.reference.state import Batch, Request
+from servetwin.sim.reference.tiered import TieredPool, pool_of
 from servetwin.units import NOT_YET
 
 __all__ = ["Replica"]
@@ -56,7 +56,7 @@ class Replica:
         self.executing, self.staged = self.staged, Batch()
         if not self.executing.work:
             self.executing = self._plan(now)
-        while not self.executing.work and self.queues.waiting:
+        if not self.executing.work and self.executing.preempted:
             self.executing = self._plan(now)  # the first plan ended in a preemption of itself
         if self.inputs.lag and self.executing.work:
             self.staged = self._plan(now)
@@ -64,6 +64,8 @@ class Replica:
         return finished
 
     def _plan(self, now: int) -> Batch:
+        if isinstance(self.pool, TieredPool):
+            self.pool.now = now
         batch = self.planner(self.queues)
         batch.duration = duration(self.inputs.cost, batch)
         for item in batch.work:
@@ -108,7 +110,9 @@ class Replica:
 
     def check_integrity(self) -> None:
         """Assert that no block is lost and nobody waits twice."""
-        self.pool.check_integrity(self.queues.running)
-        everyone = [request.number for request in (*self.queues.waiting, *self.queues.running)]
+        queues = self.queues
+        inside = [*queues.running, *queues.loading, *queues.ready]
+        self.pool.check_integrity(inside)
+        everyone = [request.number for request in (*queues.waiting, *inside)]
         assert len(everyone) == len(set(everyone))
-        assert len(self.queues.running) <= self.inputs.settings.max_num_seqs
+        assert len(inside) <= self.inputs.settings.max_num_seqs

@@ -24,14 +24,55 @@ class Queues:
     pool: BlockPool
     waiting: deque[Request] = field(default_factory=deque)
     running: list[Request] = field(default_factory=list)
+    loading: list[Request] = field(default_factory=list)
+    """Have their blocks, some of which are on their way from a tier below HBM."""
+    ready: deque[Request] = field(default_factory=deque)
+    """Have all of them, and are admitted before those who wait."""
+    begun: list[tuple[int, Request]] = field(default_factory=list)
+    """Loads that nobody has looked at yet: when they end, and whose they are."""
 
-    def admit(self) -> Request:
-        """Move the head of the waiting queue to the running list, behind what is cached of it."""
-        request = self.waiting.popleft()
-        request.prompt_end = request.known_tokens
-        self.running.append(request)
-        self.pool.begin(request)
-        return request
+    @property
+    def width(self) -> int:
+        """Requests that may run or load at once."""
+        return 1 if self.settings.scheduler == "single" else self.settings.max_num_seqs
+
+    def admit(self, holds: Callable[[Request], int], most: int | None = None) -> Request | None:
+        """Let the next request run, behind what is cached of it; None where nobody may.
+
+        There must be room for the tokens that it `holds`. One that would compute more than
+        `most` stays where it is. Those for whom loading saves time go aside.
+        """
+        while self.ready or (self.waiting and len(self.running) + len(self.loading) < self.width):
+            queue = self.ready or self.waiting
+            head = queue[0]
+            if queue is self.waiting and self.pool.needs(head, holds(head)) > self.pool.free:
+                return None
+            done = head.computed or self.pool.cached(head)
+            if most is not None and head.known_tokens - done > most:
+                return None
+            queue.popleft()
+            if queue is self.waiting and not self._enter(head, holds(head)):
+                continue
+            head.prompt_end = head.known_tokens
+            self.running.append(head)
+            return head
+        return None
+
+    def _enter(self, request: Request, tokens: int) -> bool:
+        """Give `request` what HBM has of it; False where it loads more first."""
+        end = self.pool.load(request, tokens)
+        if end is None:
+            self.pool.begin(request)
+            return True
+        self.loading.append(request)
+        self.begun.append((end, request))
+        return False
+
+    def loaded(self, request: Request) -> None:
+        """All blocks of `request` have come."""
+        self.loading.remove(request)
+        self.ready.append(request)
+        self.pool.fill(request)
 
     def compute(self, batch: Batch, request: Request, tokens: int) -> None:
         """Put `tokens` further tokens of `request`, which has the blocks, into the batch."""
@@ -75,7 +116,6 @@ def plan_sarathi(queues: Queues) -> Batch:
 def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
     pool, batch = queues.pool, Batch()
     budget = queues.settings.max_num_batched_tokens
-    preempted = False
     position = 0
     while position < len(queues.running):
         request = queues.running[position]
@@ -88,7 +128,7 @@ def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
             continue
         need = pool.blocks_for(request.computed + tokens)
         while need - request.blocks > pool.free:
-            preempted = True
+            batch.preempted = True
             if queues.preempt_last() is request:
                 break
         if request.prompt_end == 0:  # it was the last itself
@@ -96,17 +136,12 @@ def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
         pool.grow(request, request.computed + tokens)
         queues.compute(batch, request, tokens)
         budget -= tokens
-    if preempted:
+    if batch.preempted:
         return batch
-    while queues.waiting and budget > 0 and len(queues.running) < queues.settings.max_num_seqs:
-        head = queues.waiting[0]
-        if pool.needs(head, head.known_tokens) > pool.free:
-            break
-        request = queues.admit()
-        tokens = min(request.known_tokens - request.computed, budget)
-        upto = request.known_tokens if reserve_prompt else request.computed + tokens
-        pool.grow(request, upto)
-        queues.compute(batch, request, tokens)
+    while budget > 0 and (head := queues.admit(lambda request: request.known_tokens)):
+        tokens = min(head.known_tokens - head.computed, budget)
+        pool.grow(head, head.known_tokens if reserve_prompt else head.computed + tokens)
+        queues.compute(batch, head, tokens)
         budget -= tokens
     return batch
 
@@ -117,19 +152,13 @@ def plan_orca(queues: Queues) -> Batch:
     for request in queues.running:
         queues.compute(batch, request, 1)
     budget = queues.settings.max_num_batched_tokens - len(batch.work)
-    prompts = 0
-    while queues.waiting and len(queues.running) < queues.settings.max_num_seqs:
-        head = queues.waiting[0]
-        if pool.needs(head, queues.whole_sequence(head)) > pool.free:
-            break
-        tokens = head.input_tokens - pool.cached(head)
-        if prompts and tokens > budget:
-            break
-        request = queues.admit()
-        pool.grow(request, queues.whole_sequence(request))
-        queues.compute(batch, request, tokens)
+    most = None  # the first prompt may be as long as it likes
+    while head := queues.admit(queues.whole_sequence, most):
+        pool.grow(head, queues.whole_sequence(head))
+        tokens = head.prompt_end - head.computed
+        queues.compute(batch, head, tokens)
         budget -= tokens
-        prompts += 1
+        most = budget
     return batch
 
 
@@ -140,14 +169,9 @@ def plan_static(queues: Queues) -> Batch:
         for request in queues.running:
             queues.compute(batch, request, 1)
         return batch
-    width = 1 if queues.settings.scheduler == "single" else queues.settings.max_num_seqs
-    while queues.waiting and len(queues.running) < width:
-        head = queues.waiting[0]
-        if pool.needs(head, queues.whole_sequence(head)) > pool.free:
-            break
-        request = queues.admit()
-        pool.grow(request, queues.whole_sequence(request))
-        queues.compute(batch, request, request.input_tokens - request.computed)
+    while head := queues.admit(queues.whole_sequence):
+        pool.grow(head, queues.whole_sequence(head))
+        queues.compute(batch, head, head.prompt_end - head.computed)
     return batch
 
 
@@ -157,8 +181,7 @@ def plan_slots(queues: Queues) -> Batch:
     settings = queues.settings
     taken = {request.slot for request in queues.running}
     for slot in range(settings.max_num_seqs):
-        if slot not in taken and queues.waiting:
-            request = queues.admit()
+        if slot not in taken and (request := queues.admit(queues.whole_sequence)):
             request.slot = slot
             queues.pool.grow(request, queues.whole_sequence(request))
     queues.running.sort(key=lambda request: request.slot)

@@ -43,7 +43,8 @@ class Snapshots:
             work = (now - before for now, before in zip(done, self.seen[index], strict=True))
             self.seen[index] = done
             queues = replica.queues
-            row.append((len(queues.running), len(queues.waiting), replica.pool.used, *work))
+            waiting = len(queues.waiting) + len(queues.loading) + len(queues.ready)
+            row.append((len(queues.running), waiting, replica.pool.used, *work))
         self.taken.append(row)
 
     def rows(self) -> SnapshotRows | None:

@@ -27,6 +27,8 @@ class Request:
     blocks: int = 0
     cached_tokens: int = 0
     """Input tokens that were found in the cache on first admission."""
+    kv_transfer: int = 0
+    """Picoseconds in which its blocks came from tiers below HBM."""
     slot: int = -1
     first_scheduled: int = NOT_YET
     first_token: int = NOT_YET
@@ -80,6 +82,13 @@ class BlockPool:
     def begin(self, request: Request) -> None:
         """Give an admitted `request` the blocks that it finds computed."""
 
+    def load(self, request: Request, tokens: int) -> int | None:  # noqa: ARG002
+        """Take the blocks for `tokens` tokens, and have those loaded that come sooner so.
+
+        Return when they are here, or None where nothing is worth loading.
+        """
+        return None
+
     def fill(self, request: Request) -> None:
         """The full blocks of what `request` has computed can be found from now on."""
 
@@ -117,6 +126,8 @@ class Batch:
 
     work: list[Work] = field(default_factory=list)
     duration: int = 0
+    preempted: bool = False
+    """Whether somebody had to go for it."""
 
     @property
     def prefill_tokens(self) -> int:
