@@ -18,11 +18,18 @@ class Study:
 
 STUDIES = {
     "prefix-cache": Study("prefix_cache", "Hits of a prefix cache, by its size and its policy."),
+    "kavier": Study("kavier.command", "Requests one by one, with Kavier's flags and sweeps."),
     "kavier-1.1": Study(
         "kavier_experiments.prefill_accuracy", "Kavier: predicted prefill against measured."
     ),
     "kavier-1.2": Study(
         "kavier_experiments.decode_accuracy", "Kavier: predicted decode against measured."
+    ),
+    "kavier-1.3": Study(
+        "kavier_experiments.export_rate", "Kavier: cost of a simulation by export rate."
+    ),
+    "kavier-2": Study(
+        "kavier_experiments.kv_cache", "Kavier: hours and energy with and without KV cache."
     ),
 }
 """In the order in which they are listed."""

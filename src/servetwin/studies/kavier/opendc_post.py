@@ -1,0 +1,263 @@
+"""Post-processing: Kavier's efficiency from its tasks and OpenDC's power, or from our own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.cost.energy import PowerSource, Rates
+from servetwin.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from servetwin.types import Accelerator
+
+__all__ = [
+    "GENERATED",
+    "PostProcessed",
+    "Tasks",
+    "generate_power",
+    "post_process",
+    "read_tasks",
+    "write_power",
+]
+
+Floats = NDArray[np.float64]
+
+GENERATED = "generated"
+"""Value of --opendc that asks for power of our own, without OpenDC."""
+FRAGMENTS = "fragments.parquet"
+MS_PER_HOUR = 3_600_000
+MOST_HOURS = 10_000_000
+LEVELS = 1001
+"""Utilisation is looked up in thousandths."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Totals of a tasks.parquet."""
+
+    rows: int
+    tokens: int
+    seconds: float
+    """Durations of all tasks, one after the other."""
+    gpu_capacity: float
+    mem_capacity: int
+
+
+@dataclass(frozen=True)
+class PostProcessed:
+    """What tasks and power come to."""
+
+    tasks: Tasks
+    source: PowerSource
+    price_per_hour: float | None
+    notes: tuple[str, ...]
+    hourly: tuple[Floats, Floats] | None = None
+    """Generated joules and grams by hour; None where OpenDC's file was read."""
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for JSON: totals, then figures for a million tokens."""
+        from servetwin.cost.energy import efficiency
+
+        found = efficiency(self.source, self.tasks.tokens, self.tasks.seconds, self.price_per_hour)
+        hours = self.tasks.seconds / 3600
+        return {
+            "schema": "servetwin.kavier_efficiency/1",
+            "tasks": self.tasks.rows,
+            "tokens": self.tasks.tokens,
+            "gpu_hours": hours,
+            "tokens_per_s": self.tasks.tokens / self.tasks.seconds,
+            "energy_wh": self.source.wh,
+            "carbon_g": self.source.carbon_g,
+            "price_per_hour": self.price_per_hour,
+            "cost": None if self.price_per_hour is None else self.price_per_hour * hours,
+            "wh_per_million_tokens": found.wh_per_million_tokens,
+            "carbon_g_per_million_tokens": found.carbon_g_per_million_tokens,
+            "price_per_million_tokens": found.price_per_million_tokens,
+            "notes": list(self.notes),
+        }
+
+
+def post_process(tasks: Path, opendc: str, rates: Rates, gpu: str | None = None) -> PostProcessed:
+    """Read both files, or generate the power from the fragments beside the tasks.
+
+    Power is generated where `opendc` is `generated`, or a file named powerSource.parquet
+    that does not exist. PUE and carbon of `rates` apply to generated power alone. Raises
+    InputError for files that are missing or wrong.
+    """
+    from servetwin.cost.energy import read_power_source
+
+    found = read_tasks(tasks)
+    price = _price(rates)
+    path = Path(opendc)
+    if path.is_file() or (opendc != GENERATED and path.name != "powerSource.parquet"):
+        return PostProcessed(found, read_power_source(path), price, ())
+    joules, grams, notes = generate_power(tasks.with_name(FRAGMENTS), found, rates, gpu)
+    if opendc != GENERATED:
+        notes = (f"'{opendc}' does not exist; instead: power of our own", *notes)
+    source = PowerSource(float(joules.sum()), float(grams.sum()), joules.size)
+    return PostProcessed(found, source, price, notes, (joules, grams))
+
+
+def _price(rates: Rates) -> float | None:
+    if rates.gpu_price is None or isinstance(rates.gpu_price, (int, float)):
+        return rates.gpu_price
+    raise InputError("--price: post-processing takes one price for an hour, not a file")
+
+
+def read_tasks(path: Path) -> Tasks:
+    """Totals of a tasks.parquet, ours or Kavier's. Raises InputError where it is none."""
+    with _open(path, "Kavier's tasks.parquet", ("duration", "total_tokens")) as file:
+        names = [
+            name
+            for name in ("duration", "total_tokens", "gpu_capacity", "mem_capacity")
+            if name in file.schema_arrow.names
+        ]
+        rows = tokens = milliseconds = 0
+        capacity = memory = 0.0
+        for batch in file.iter_batches(columns=names):
+            if batch.num_rows == 0:
+                continue
+            milliseconds += _total(path, batch, "duration")
+            tokens += _total(path, batch, "total_tokens")
+            rows += batch.num_rows
+            capacity = _first(batch, "gpu_capacity")
+            memory = _first(batch, "mem_capacity")
+    if rows == 0 or tokens == 0 or milliseconds == 0:
+        raise InputError(f"'{path}' has no tasks that took time and tokens")
+    return Tasks(rows, tokens, milliseconds / 1000, capacity, int(memory))
+
+
+def _open(path: Path, what: str, columns: tuple[str, ...]) -> pa.parquet.ParquetFile:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise InputError(f"'{path}': no such file; expected {what}")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"'{path}' is not a Parquet file: {error}") from None
+    for name in columns:
+        if name not in file.schema_arrow.names:
+            hint = nearest(name, file.schema_arrow.names) or f"expected {what}"
+            file.close()
+            raise InputError(f"'{path}' has no column {name}: {hint}")
+    return file
+
+
+def _numbers(path: Path, batch: pa.RecordBatch, name: str) -> Floats:
+    """Return a column as finite numbers that are not negative; durations in milliseconds."""
+    import pyarrow as pa
+
+    column = batch.column(name)
+    try:
+        if pa.types.is_duration(column.type):
+            column = column.cast(pa.duration("ms")).cast(pa.int64())
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        raise InputError(f"'{path}', column {name}: {column.type}, expected numbers") from None
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise InputError(f"'{path}', column {name}: expected finite numbers, not negative")
+    return np.asarray(values)
+
+
+def _total(path: Path, batch: pa.RecordBatch, name: str) -> int:
+    return int(_numbers(path, batch, name).sum())
+
+
+def _first(batch: pa.RecordBatch, name: str) -> float:
+    return float(batch.column(name)[0].as_py() or 0) if name in batch.schema.names else 0.0
+
+
+def generate_power(
+    fragments: Path, tasks: Tasks, rates: Rates, gpu: str | None
+) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """Joules and grams of each hour, fragments one after the other, by the meta-model.
+
+    Every fragment draws what the power models say of its `gpu_usage / gpu_capacity`. The
+    device is `gpu`, or the one of Kavier's library with the capacity of the tasks.
+    """
+    from servetwin.cost.energy import HourlySeries, default_meta_model, device_power
+
+    accelerator = _accelerator(tasks, gpu)
+    device = device_power(accelerator)
+    levels = np.arange(LEVELS) / (LEVELS - 1)
+    watts = default_meta_model().predict(levels, device.idle, device.maximum).watts
+    joules = _hourly_joules(fragments, tasks.gpu_capacity, watts) * rates.pue
+    hours = np.arange(joules.size, dtype=np.float64) * 3600
+    notes = (
+        f"power: our meta-model of eight power models for {accelerator.name} between "
+        f"{device.idle:.0f} and {device.maximum:.0f} W, not OpenDC's",
+        *device.notes,
+    )
+    if rates.carbon is None:
+        notes = (*notes, "no carbon: give --carbon, gCO2e/kWh")
+        return joules, np.zeros_like(joules), notes
+    intensity: float | Floats
+    if isinstance(rates.carbon, HourlySeries):
+        intensity = rates.carbon.mean(hours, hours + 3600)
+    else:
+        intensity = rates.carbon
+    return joules, joules / 3.6e6 * intensity, notes
+
+
+def _accelerator(tasks: Tasks, gpu: str | None) -> Accelerator:
+    from servetwin.sim.closed_form import find_kavier_gpu, kavier_gpus
+    from servetwin.studies.kavier.power import energy_gpu
+
+    if gpu is not None:
+        return energy_gpu(find_kavier_gpu(gpu).name, "kavier")
+    for name, entry in kavier_gpus().items():
+        same = entry.cores * entry.mhz == tasks.gpu_capacity
+        if same and int(entry.memory_gb * 1024) == tasks.mem_capacity:
+            return energy_gpu(name, "kavier")
+    raise InputError("the tasks do not say which GPU they ran on: give --gpu NAME")
+
+
+def _hourly_joules(path: Path, capacity: float, watts: Floats) -> Floats:
+    """Sum the joules of the fragments by the hour in which they begin."""
+    if not capacity > 0:
+        raise InputError("the tasks name no gpu_capacity, so their utilisation is not known")
+    totals = np.zeros(1)
+    clock = 0.0
+    with _open(path, f"{FRAGMENTS} beside the tasks", ("duration", "gpu_usage")) as file:
+        for batch in file.iter_batches(columns=["duration", "gpu_usage"]):
+            duration = _numbers(path, batch, "duration")
+            share = _numbers(path, batch, "gpu_usage") / capacity
+            if share.size and share.max() > 1.001:
+                raise InputError(f"'{path}': gpu_usage exceeds the gpu_capacity of the tasks")
+            level = np.minimum(np.rint(share * (LEVELS - 1)), LEVELS - 1).astype(np.int64)
+            ends = clock + np.cumsum(duration)
+            if ends.size and ends[-1] > MOST_HOURS * MS_PER_HOUR:
+                raise InputError(f"'{path}': its durations add up to over {MOST_HOURS:,} hours")
+            hour = ((ends - duration) // MS_PER_HOUR).astype(np.int64)
+            clock = float(ends[-1]) if ends.size else clock
+            found = np.bincount(hour, watts[level] * duration / 1000)
+            totals = np.pad(totals, (0, max(0, found.size - totals.size)))
+            totals[: found.size] += found
+    return totals
+
+
+def write_power(path: Path, found: PostProcessed) -> None:
+    """Write generated power as OpenDC's columns, one row an hour; read_power_source reads it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert found.hourly is not None, "power was read, not generated"
+    joules, grams = found.hourly
+    hours = np.arange(1, joules.size + 1, dtype=np.int64)
+    table = {
+        "timestamp": hours * MS_PER_HOUR,
+        "source_name": [f"servetwin, {GENERATED}"] * joules.size,
+        "power_draw": joules / 3600,
+        "energy_usage": joules,
+        "carbon_emission": grams,
+    }
+    pq.write_table(pa.table(table), path)

@@ -1,0 +1,155 @@
+"""The pages that `servetwin study kavier` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from servetwin.studies.kavier.running import Done
+from servetwin.studies.kavier.settings import Sweep
+
+__all__ = ["show_efficiency", "show_runs"]
+
+WIDTH = 80
+HEADS = {
+    "prefix_cache_min_tokens": "prefix",
+    "max_cached_prompts": "prompts",
+    "cache_scope": "scope",
+    "prefix_cache_policy": "policy",
+    "cache_variant": "variant",
+    "export_rate": "rate",
+    "flush_size": "flush",
+    "kv_cache": "KV",
+}
+"""Shorter words for flags."""
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH)
+    return console
+
+
+def show_runs(
+    sweep: Sweep, done: Sequence[Done], notes: Sequence[str], folder: Path | None
+) -> None:
+    """One run as a list of figures, several as one table."""
+    console = _console()
+    if len(done) == 1:
+        _pairs(console, _title(done[0]), _figures(done[0].figures))
+    else:
+        _table(console, sweep, done)
+    console.print()
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+    if folder is not None:
+        each = "" if len(done) == 1 else "a folder each: "
+        files = f"{each}tasks.parquet, fragments.parquet; summary.json"
+        console.print(f"Written to {folder}/: {files}", markup=False)
+
+
+def _title(done: Done) -> str:
+    run = done.run
+    cache = "on" if run.kv_cache else "off"
+    return f"{run.llm} on {run.gpu}, KV cache {cache}, formulas of {run.model}"
+
+
+def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("requests", f"{figures['requests']:,}"),
+        ("tokens in, out", f"{figures['input_tokens']:,}, {figures['output_tokens']:,}"),
+        ("prefill", _hours(figures["prefill_h"])),
+        ("decode", _hours(figures["decode_h"])),
+        ("prefill and decode", _hours(figures["total_h"])),
+        ("latency, mean", f"{figures['latency_mean_s']:,.3f} s"),
+        ("latency, 95 %", f"{figures['latency_p95_s']:,.3f} s"),
+        ("prompt cache hits", f"{figures['cache_hits']:,} ({figures['hit_ratio']:.2%})"),
+        ("fragments", f"{figures['fragments']:,}"),
+        ("simulated time", f"{figures['simulated_s']:,.0f} s"),
+        ("real time", f"{figures['wall_s']:,.3f} s"),
+        ("simulated over real", f"{figures['simulated_over_real']:,.0f}"),
+    ]
+    return rows + _energy(figures["energy"])
+
+
+def _energy(energy: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if energy is None:
+        return []
+    rows = [("energy", f"{energy['wh'] / 1000:,.3f} kWh")]
+    million = energy["per_million_tokens"]
+    rows.append(("energy, million tokens", f"{million['wh']:,.2f} Wh"))
+    for name, unit, word in (("carbon_g", "gCO2e", "carbon"), ("usd", "$", "cost")):
+        if energy[name] is not None:
+            rows.append((word, f"{energy[name]:,.2f} {unit}"))
+            rows.append((f"{word}, million tokens", f"{million[name]:,.4f} {unit}"))
+    return rows
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.2f} h" if hours >= 0.01 else f"{hours * 3600:.3f} s"
+
+
+def _pairs(console: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    console.print(title, style="bold", markup=False)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _table(console: Console, sweep: Sweep, done: Sequence[Done]) -> None:
+    """One row a run: what varies, then hours, hits, fragments, energy and real time."""
+    first = done[0].run.described()
+    fixed = [
+        f"{name} {first[name]}" for name in ("llm", "gpu", "model") if name not in sweep.varied
+    ]
+    console.print(", ".join(fixed), style="bold", markup=False)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for name in sweep.varied:
+        table.add_column(HEADS.get(name, name), overflow="fold")
+    for head in ("prefill h", "decode h", "hits %", "fragments", "kWh", "real s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for run in done:
+        settings, figures = run.run.described(), run.figures
+        energy = figures["energy"]
+        table.add_row(
+            *(str(settings[name]) for name in sweep.varied),
+            f"{figures['prefill_h']:,.2f}",
+            f"{figures['decode_h']:,.2f}",
+            f"{100 * figures['hit_ratio']:.2f}",
+            f"{figures['fragments']:,}",
+            "-" if energy is None else f"{energy['wh'] / 1000:,.1f}",
+            f"{figures['wall_s']:.2f}",
+        )
+    console.print(table)
+
+
+def show_efficiency(content: dict[str, Any], written: Sequence[Path]) -> None:
+    """Totals, and figures for a million tokens."""
+    console = _console()
+    rows = [
+        ("tasks", f"{content['tasks']:,}"),
+        ("tokens", f"{content['tokens']:,}"),
+        ("GPU hours", f"{content['gpu_hours']:,.3f}"),
+        ("tokens/s", f"{content['tokens_per_s']:,.1f}"),
+        ("energy", f"{content['energy_wh']:,.2f} Wh"),
+        ("CO2", f"{content['carbon_g']:,.2f} g"),
+        ("energy, million tokens", f"{content['wh_per_million_tokens']:,.3f} Wh"),
+        ("CO2, million tokens", f"{content['carbon_g_per_million_tokens']:,.3f} g"),
+    ]
+    if content["cost"] is not None:
+        rows.append((f"cost at {content['price_per_hour']:g}/h", f"{content['cost']:,.4f}"))
+        price = content["price_per_million_tokens"]
+        rows.append(("cost, million tokens", f"{price:,.4f}"))
+    _pairs(console, "Efficiency", rows)
+    for note in content["notes"]:
+        console.print(f"note: {note}", markup=False)
+    if written:
+        names = ", ".join(str(path) for path in written)
+        console.print(f"Written: {names}", markup=False, soft_wrap=True)

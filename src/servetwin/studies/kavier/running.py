@@ -1,0 +1,130 @@
+"""One simulation from its settings: read, compute, export, and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from servetwin.cost.energy import Rates
+from servetwin.errors import InputError
+from servetwin.studies.kavier.power import RunEnergy, energy_gpu, run_energy
+from servetwin.studies.kavier.settings import KavierRun
+
+if TYPE_CHECKING:
+    from servetwin.sim.closed_form import ClosedForm, ClosedFormResult
+    from servetwin.types import Workload
+
+__all__ = ["Done", "Job", "closed_form", "run_one"]
+
+TYPICAL_CONTEXT = 1000
+"""For the memory plan, which no time depends on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What runs of one sweep share."""
+
+    rates: Rates
+    folder: Path | None = None
+    """For tasks.parquet and fragments.parquet; None writes nothing."""
+    progress: Callable[[int], None] | None = None
+    """Told the number of fragments written so far."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run in plain values."""
+
+    run: KavierRun
+    figures: dict[str, Any]
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def describe(self) -> dict[str, Any]:
+        """One entry of the JSON summary."""
+        return {"settings": self.run.described(), **self.figures}
+
+
+def closed_form(run: KavierRun) -> ClosedForm:
+    """Build the formulas for a model and GPU. Raises InputError for unknown names."""
+    if run.model == "kavier":
+        from servetwin.sim.closed_form import Kavier, find_kavier_gpu, find_kavier_model
+
+        return Kavier(find_kavier_model(run.llm), find_kavier_gpu(run.gpu))
+    from servetwin.catalog import find_accelerator, find_link, find_model
+    from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
+    from servetwin.sim.closed_form import Servetwin
+    from servetwin.types import Deployment
+
+    model, gpu = find_model(run.llm), find_accelerator(run.gpu)
+    settings = resolve_settings(model, gpu, scheduler="single")
+    deployment = Deployment(model, gpu, find_link(gpu.link), settings=settings)
+    deployment, _ = lower_max_model_len(deployment)
+    check_deployment(deployment)
+    return Servetwin(deployment, derive(deployment, TYPICAL_CONTEXT))
+
+
+def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
+    """Simulate, write OpenDC's files if there is a folder, and sum up.
+
+    Raises InputError for whatever cannot be simulated or written; an interruption leaves
+    readable partial files and passes on.
+    """
+    from servetwin.sim.closed_form import ClosedFormOptions, run_closed_form
+
+    started = time.perf_counter()
+    form = closed_form(run)
+    caching = run.prefix_cache_policy != "none"
+    options = ClosedFormOptions(run.kv_cache, run.prompt_cache() if caching else None)
+    result = run_closed_form(workload, form, options)
+    energy, notes = _energy(run, result, job.rates)
+    fragments, exported = _export(run, result, job)
+    wall = time.perf_counter() - started
+    summary = result.summary()
+    figures = {
+        **{key: value for key, value in summary.items() if key not in ("notes", "wall_s", "model")},
+        "compute_s": result.wall_s,
+        "wall_s": wall,
+        "simulated_over_real": result.simulated_s / wall,
+        "fragments": fragments,
+        **_latency(result),
+        "energy": None if energy is None else energy.describe(),
+        "files": [str(path) for path in exported],
+    }
+    return Done(run, figures, (*result.notes, *notes))
+
+
+def _energy(
+    run: KavierRun, result: ClosedFormResult, rates: Rates
+) -> tuple[RunEnergy | None, tuple[str, ...]]:
+    try:
+        energy = run_energy(result, energy_gpu(result.model.device.name, run.model), rates)
+    except InputError as error:
+        return None, (f"no energy: {error}",)
+    return energy, energy.notes
+
+
+def _export(run: KavierRun, result: ClosedFormResult, job: Job) -> tuple[int, tuple[Path, ...]]:
+    from servetwin.sim.closed_form import ExportOptions, TaskTimes, write_opendc
+
+    plan = result.fragments(run.export_rate)
+    if job.folder is None:
+        return plan.total, ()
+    requests = result.requests
+    times = TaskTimes(result.arrivals(), requests.input_tokens + requests.output_tokens)
+    options = ExportOptions(flush_size=run.flush_size, progress=job.progress)
+    written = write_opendc(job.folder, plan, times, options)
+    return written.fragment_rows, (written.tasks, written.fragments)
+
+
+def _latency(result: ClosedFormResult) -> dict[str, float]:
+    """Mean and 95th percentile of the time of a request, which waits for nobody."""
+    seconds = (result.requests.prefill + result.requests.decode) * 1e-12
+    return {
+        "latency_mean_s": float(seconds.mean()),
+        "latency_p95_s": float(np.percentile(seconds, 95)),
+    }
