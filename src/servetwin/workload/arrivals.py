@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError, counted
 from servetwin.types.workload import Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S, ps_from_seconds
-from servetwin.workload.rates import Flat, Shape, Warp
+from servetwin.workload.rates import Flat, Shape, Warp, check_rate
 
 __all__ = [
     "Arrivals",
@@ -36,7 +36,6 @@ __all__ = [
 Ints = NDArray[np.int64]
 CHUNK = 1 << 18
 """Requests drawn at once: temporary columns stay within the processor's cache."""
-MAX_RATE = 1e9
 
 
 @dataclass(frozen=True)
@@ -96,10 +95,7 @@ class OpenLoop:
     """Seconds to whose multiples arrivals are rounded down, as in a trace with a coarse clock."""
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.rate <= MAX_RATE:
-            raise InputError(
-                f"rate {self.rate:g}: must lie above 0 and at most {MAX_RATE:g} requests per second"
-            )
+        check_rate(self.rate)
         if not 0.0 <= self.tick <= 86_400.0:
             raise InputError(f"arrival tick {self.tick:g} s: must lie between 0 and 1 day")
 
@@ -287,9 +283,17 @@ def _replay(spec: Replay, n: int) -> Schedule:
 
 def with_rate(arrivals: OpenLoop, rate: float) -> OpenLoop:
     """Speed a process up or down as a whole: its shape and tick stretch with its gaps."""
-    stretch = arrivals.rate / rate if rate > 0 else math.nan
+    check_rate(rate)
+    stretch = arrivals.rate / rate
     shape = arrivals.shape
-    for name in ("on", "off", "period", "hold"):
-        if hasattr(shape, name):
-            shape = replace(shape, **{name: getattr(shape, name) * stretch})
-    return replace(arrivals, rate=rate, shape=shape, tick=arrivals.tick * stretch)
+    try:
+        for name in ("on", "off", "period", "hold"):
+            if hasattr(shape, name):
+                shape = replace(shape, **{name: getattr(shape, name) * stretch})
+        return replace(arrivals, rate=rate, shape=shape, tick=arrivals.tick * stretch)
+    except InputError:
+        # Its message would be about durations that nobody has given.
+        raise InputError(
+            f"rate {rate:g}: too far from the {arrivals.rate:g} requests per second of the process"
+            " that is to be stretched"
+        ) from None

@@ -19,11 +19,22 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 
-__all__ = ["Bursts", "Diurnal", "Drift", "Flat", "Shape", "Warp"]
+__all__ = ["Bursts", "Diurnal", "Drift", "Flat", "Shape", "Warp", "check_rate"]
 
 Seconds = NDArray[np.float64]
 Warp = Callable[[Seconds], Seconds]
 """Turns operational seconds (not decreasing) into real seconds."""
+
+MIN_RATE, MAX_RATE = 1e-7, 1e9
+"""Requests per second. At the lowest, even a second request comes after the clock's 90 days."""
+
+
+def check_rate(rate: float) -> None:
+    """Raise InputError for a rate that no workload has; NaN is one."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise InputError(
+            f"rate {rate:g}: must lie between {MIN_RATE:g} and {MAX_RATE:g} requests per second"
+        )
 
 
 @dataclass(frozen=True)

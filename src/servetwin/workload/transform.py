@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.types import BlockHashes, Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S
+from servetwin.workload.rates import check_rate
 
 __all__ = ["at_rate", "take", "with_arrivals"]
 
@@ -52,8 +52,7 @@ def at_rate(workload: Workload, rps: float) -> Workload:
     beforehand count: a closed loop's follow-ups keep their think times. Computed in whole
     numbers, so the same call gives the same picoseconds everywhere.
     """
-    if not (math.isfinite(rps) and rps > 0):
-        raise InputError(f"{rps} requests/s: a rate is a positive number")
+    check_rate(rps)
     known = workload.arrival != NOT_YET
     count = int(np.count_nonzero(known))
     if count < 2 or workload.span_ps == 0:
