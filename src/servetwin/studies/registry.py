@@ -31,5 +31,8 @@ STUDIES = {
     "kavier-2": Study(
         "kavier_experiments.kv_cache", "Kavier: hours and energy with and without KV cache."
     ),
+    "kavier-3": Study(
+        "kavier_experiments.prefix_sizes", "Kavier: prompt caches, by prefix and cache size."
+    ),
 }
 """In the order in which they are listed."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servetwin.units import PS_PER_MS, PS_PER_S
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from servetwin.sim.closed_form import Kavier, Servetwin
     from servetwin.types import CostModel, Deployment
 
-__all__ = ["Ours", "kavier", "ours"]
+__all__ = ["WHOLE_MS", "Ours", "hours_of", "kavier", "ours"]
 
 CATALOG_MODELS = {
     "Llama-3-8B": "meta-llama/Meta-Llama-3-8B",
@@ -62,3 +67,19 @@ def ours(model: str, gpu: str, correction: str | None = None) -> Ours:
     else:
         cost = apply_correction(target, find_correction(correction))
     return Ours(target, cost, Servetwin(target, cost))
+
+
+WHOLE_MS = "kavier's requests count in whole milliseconds, cut off, as in its published figures"
+
+
+def hours_of(times: NDArray[np.int64], form: str) -> float:
+    """Hours of a column of picoseconds, one after the other.
+
+    Those of `kavier` are cut to whole milliseconds first, as the original's are.
+    """
+    import numpy as np
+
+    if form == "kavier":
+        return float((times // PS_PER_MS).sum(dtype=np.int64)) / 3.6e6
+    # Their sum may not fit into 64 bits, and a float is exact enough for hours.
+    return float(times.sum(dtype=np.float64)) / (3600 * PS_PER_S)

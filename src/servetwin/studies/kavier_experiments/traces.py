@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servetwin.studies.kavier_experiments.published import published
-
 if TYPE_CHECKING:
     from servetwin.types import Workload
 
@@ -41,10 +39,11 @@ class StudyTrace:
 def load_trace(trace: Path | None, quick: bool) -> StudyTrace:
     """Read `trace`, or make the equivalent one; `quick` takes the first requests of it."""
     from servetwin.workload import read, take
+    from servetwin.workload.marconi import marconi_equivalent
 
     notes: tuple[str, ...] = ()
     if trace is None:
-        workload = _stand_in()
+        workload = marconi_equivalent()
     else:
         workload = read(trace)
         notes = ("another trace than Kavier's, so its figures are not compared",)
@@ -52,18 +51,3 @@ def load_trace(trace: Path | None, quick: bool) -> StudyTrace:
         workload = take(workload, QUICK_REQUESTS)
         notes = (*notes, f"--quick: only the first {len(workload):,} requests")
     return StudyTrace(workload, trace is None and not quick, notes)
-
-
-def _stand_in() -> Workload:
-    import numpy as np
-
-    from servetwin.types import Workload
-
-    totals = published("trace")
-    n = totals["requests"]
-
-    def spread(total: int) -> Any:
-        return np.diff(np.arange(n + 1) * total // n).astype(np.int32)
-
-    arrival = np.zeros(n, np.int64)
-    return Workload(arrival, spread(totals["input_tokens"]), spread(totals["output_tokens"]))
