@@ -118,9 +118,101 @@ def test_an_output_that_would_replace_the_trace(tmp_path: Path) -> None:
     assert trace.read_text() == "[[100, 20]]"
 
 
+SMALL = [*DEPLOYMENT, *WORKLOAD, "--reference"]
+SWEEP = [*SMALL, "--sweep-rps", "1,2"]
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (SMALL, "report.html"),
+        (SMALL, "summary.json"),
+        (SMALL, "requests.parquet"),
+        ([*SMALL, "--chrome-trace"], "trace.json"),
+        (SWEEP, "load_curve.html"),
+    ],
+)
+def test_a_folder_where_a_file_should_be_written(
+    args: list[str], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / name / "mine").mkdir(parents=True)
+    says(tmp_path, args, [f"'out/{name}'", "is a folder, not a file"])
+
+
+def test_a_folder_that_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "out" / "trace.json").mkdir(parents=True)
+    for _ in range(2):
+        assert simulate(tmp_path, *SMALL).returncode == 0
+    assert (tmp_path / "out" / "trace.json").is_dir()
+
+
+def test_a_folder_holds_one_kind_of_result(tmp_path: Path) -> None:
+    assert simulate(tmp_path, *SMALL, out="run").returncode == 0
+    assert simulate(tmp_path, *SWEEP, out="curve").returncode == 0
+    before = sorted(tmp_path.rglob("*"))
+    told = one_line(simulate(tmp_path, *SWEEP, out="run"))
+    assert told == "--out run: holds a run (summary.json); name another folder for a load curve"
+    told = one_line(simulate(tmp_path, *SMALL, out="curve"))
+    assert told == (
+        "--out curve: holds a load curve (load_curve.json); name another folder for a run"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_output_without_a_name(tmp_path: Path) -> None:
+    assert one_line(simulate(tmp_path, *SMALL, out="")).startswith("--out '': name a folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_output_that_may_not_be_written() -> None:
     done = simulate(Path("/"), *DEPLOYMENT, *WORKLOAD, out="/proc/servetwin")
     assert "/proc/servetwin" in one_line(done)
+
+
+STDOUT = {
+    "a summary": ["simulate", *SMALL],
+    "json": ["simulate", *SMALL, "--json"],
+    "a sweep": ["simulate", *SWEEP],
+    "help": ["--help"],
+    "lines": ["doctor"],
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("name", list(STDOUT))
+def test_a_full_disk_behind_stdout(name: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "servetwin", *STDOUT[name]],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "servetwin: error: cannot write to stdout: the disk is full\n",
+    )
+
+
+@pytest.mark.parametrize("name", list(STDOUT))
+def test_a_reader_who_has_left(name: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "servetwin", *STDOUT[name]]
+    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 0), (">&- 2>&-", 0), ("2>/dev/full", 0)])
+def test_closed_streams(closed: str, status: int, tmp_path: Path) -> None:
+    script = f'"{sys.executable}" -m servetwin doctor {closed}'
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, "")
+    unknown = script.replace("doctor", "doctr")
+    done = subprocess.run(["sh", "-c", unknown], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("sweep", [[], ["--sweep-rps", "1,2"]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from servetwin import __version__
+from servetwin.cli.console import StdoutLostError, guarded_stdout, tell
 from servetwin.errors import InputError
 
 __all__ = ["VERBS", "main"]
@@ -69,16 +69,18 @@ def _root(
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit.
 
-    With 0, 2 for a user's mistake, 130 after Ctrl-C, and 1, silently, where the reader of
-    a pipe has left.
+    With 0, 2 for a user's mistake or output that cannot be written, 130 after Ctrl-C, and 1,
+    silently, where the reader of a pipe has left.
     """
-    status = 1
     try:
-        status = _run(sys.argv[1:] if args is None else args)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has what it wanted. Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with guarded_stdout():
+            status = _run(sys.argv[1:] if args is None else args)
+    except StdoutLostError as lost:
+        if isinstance(lost.reason, BrokenPipeError):
+            sys.exit(1)  # the reader has what it wanted
+        from servetwin.results.output import reason_of
+
+        status = _fail(f"cannot write to stdout: {reason_of(lost.reason)}")
     sys.exit(status)
 
 
@@ -94,10 +96,10 @@ def _run(args: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     if result == INTERRUPTED:
-        print("servetwin: interrupted", file=sys.stderr)
+        tell("servetwin: interrupted")
     return result if isinstance(result, int) else 0
 
 
 def _fail(message: str) -> int:
-    print(f"servetwin: error: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"servetwin: error: {' '.join(message.split())}")
     return 2

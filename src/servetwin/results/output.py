@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from servetwin.errors import InputError
 
-__all__ = ["replace_file", "write_together", "writing_to"]
+__all__ = ["check_targets", "reason_of", "replace_file", "write_together", "writing_to"]
 
 PARTIAL = ".servetwin-partial"
 """Folder, inside the output folder, where files lie until all are complete."""
+
+FORMER = "former"
+"""Folder, inside that one, for what is replaced until all is in place."""
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -36,9 +39,15 @@ def writing_to(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = REASONS.get(error.errno or 0) or error.strerror or str(error)
-        message = f"cannot write to '{target}': {reason}; choose another place or make room"
+        message = (
+            f"cannot write to '{target}': {reason_of(error)}; choose another place or make room"
+        )
         raise InputError(message) from error
+
+
+def reason_of(error: OSError) -> str:
+    """Say why something could not be written."""
+    return REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def replace_file(target: Path, write: Writer) -> None:
@@ -56,33 +65,60 @@ def replace_file(target: Path, write: Writer) -> None:
             partial.unlink(missing_ok=True)
 
 
+def check_targets(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError where a file of one of these names could not be put into `folder`."""
+    for target in (folder / name for name in names):
+        if target.is_dir():
+            raise InputError(
+                f"cannot write to '{target}': {REASONS[errno.EISDIR]}; remove it or choose "
+                "another place"
+            )
+
+
 def write_together(folder: Path, writers: Mapping[str, Writer], stale: tuple[str, ...]) -> None:
     """Write the files `writers` names into `folder`, then rename them all into place.
 
     The last of `writers` marks the run as complete: its former version is removed before
     any other file is replaced, and it is put in place last. If there was one, the files
     named in `stale` are those of an earlier run, and are removed; without it they belong
-    to somebody else, and stay. On any failure, Ctrl-C included, whatever was written is
-    removed again, folders made for it too; an OSError becomes an InputError.
+    to somebody else, and stay. On any failure, Ctrl-C included, the folder is left as it
+    was, folders made for it are removed; an OSError becomes an InputError.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     partial = folder / PARTIAL
     with writing_to(folder):
         try:
+            check_targets(folder, writers)
             folder.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             for name, write in writers.items():
                 write(partial / name)
-            mark = folder / list(writers)[-1]
-            if mark.exists():
-                for name in (mark.name, *stale):
-                    (folder / name).unlink(missing_ok=True)
-            for name in writers:
-                (partial / name).replace(folder / name)
+            _exchange(folder, partial, list(writers), stale)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             _remove_empty(made)
+
+
+def _exchange(folder: Path, partial: Path, names: list[str], stale: tuple[str, ...]) -> None:
+    """Put the files `names` of `partial` in the place of former ones, all or none of them."""
+    former = partial / FORMER
+    former.mkdir()
+    mark = names[-1]
+    replaced = [mark, *names[:-1], *(stale if (folder / mark).exists() else ())]
+    try:
+        for name in replaced:
+            if (folder / name).is_file():
+                (folder / name).replace(former / name)
+        for name in names:
+            (partial / name).replace(folder / name)
+    except BaseException:
+        for name in names:
+            if not (partial / name).exists():
+                (folder / name).unlink(missing_ok=True)
+        for kept in former.iterdir():
+            kept.replace(folder / kept.name)
+        raise
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -23,9 +23,13 @@ from servetwin.results.summary import to_json
 from servetwin.sim import SimOptions, simulate
 from servetwin.types import CostModel, Deployment, Workload
 
-__all__ = ["LoadCurve", "Setup", "measure", "write_curve"]
+__all__ = ["CURVE", "NAMES", "LoadCurve", "Setup", "describe", "measure", "write_curve"]
 
 SCHEMA = "servetwin.load_curve/1"
+CURVE = "load_curve.json"
+NAMES = ("load_curve.csv", "load_curve.png", "load_curve.html", CURVE)
+"""Names that a sweep writes or replaces in its folder; the last marks it as complete."""
+
 ENOUGH = 100
 """Completed requests from which a 99th percentile means something."""
 LATENCY_LIMIT = 1.5
@@ -133,13 +137,13 @@ def write_curve(curve: LoadCurve, content: dict[str, Any], out: Path) -> None:
     from servetwin.report import figures
 
     chart = figures.load_curve(curve.points)
-    writers: dict[str, Writer] = {
-        "load_curve.csv": lambda path: _write_csv(content["points"], path),
-        "load_curve.png": lambda path: figures.save(chart, path),
-        "load_curve.html": lambda path: figures.save(chart, path),
-        "load_curve.json": lambda path: path.write_text(to_json(content) + "\n", encoding="utf-8"),
-    }
-    write_together(out, writers, ())
+    writers: tuple[Writer, ...] = (
+        lambda path: _write_csv(content["points"], path),
+        lambda path: figures.save(chart, path),
+        lambda path: figures.save(chart, path),
+        lambda path: path.write_text(to_json(content) + "\n", encoding="utf-8"),
+    )
+    write_together(out, dict(zip(NAMES, writers, strict=True)), ())
 
 
 def _write_csv(points: Sequence[dict[str, Any]], path: Path) -> None:

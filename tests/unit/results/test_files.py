@@ -174,6 +174,38 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "full")])
+@pytest.mark.parametrize("nth", range(7))
+def test_a_failure_while_files_change_places_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, nth: int
+) -> None:
+    """Seven renames: four former files aside (one of them stale), three new ones in."""
+    write_run(synthetic_run(), tmp_path, extra={"report.html": lambda path: path.write_text("1")})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 4
+    rename, count = Path.replace, iter(range(100))
+
+    def fail_once(self: Path, target: Path) -> Path:
+        if next(count) == nth:
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_once)
+    with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt):
+        write_run(synthetic_run(Shape(seed=1)), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_in_the_place_of_a_file_is_told_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(InputError, match=r"summary\.json': it is a folder") as error:
+        write_run(synthetic_run(), tmp_path)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
 def test_folders_made_in_vain_are_removed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the disk is full"):
         write_run(
