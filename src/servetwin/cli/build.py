@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.settings import OUTPUT_FIELDS, RunSettings
-from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
+from servetwin.cost import (
+    check_deployment,
+    derive,
+    lower_max_model_len,
+    rank_limits,
+    resolve_settings,
+)
 from servetwin.cost.checks import check_parallelism
 from servetwin.errors import InputError, nearest
 from servetwin.types import ROUTERS, CostModel, Deployment, Model, Parallelism, Workload
@@ -71,7 +77,7 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
         accelerator=accelerator,
         link=find_link(settings.link or accelerator.link),
         parallelism=Parallelism(settings.tp, settings.pp, settings.ep, settings.dp),
-        settings=resolve_settings(model, accelerator, **_engine(settings)),
+        settings=resolve_settings(model, accelerator, dp=settings.dp, **_engine(settings)),
         replicas=settings.replicas,
         router=settings.router,
     )
@@ -151,6 +157,7 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         "link": deployment.link.name,
         **{name: getattr(engine, name) for name in ENGINE if name != "quantization"},
         "quantization": engine.weight_dtype,
+        **asdict(rank_limits(deployment)),
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
     return {name: decided.get(name, value) for name, value in known.items()}

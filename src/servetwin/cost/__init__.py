@@ -4,6 +4,7 @@ from servetwin.cost.checks import check_deployment, check_fits, lower_max_model_
 from servetwin.cost.defaults import resolve_settings
 from servetwin.cost.derive import derive
 from servetwin.cost.memory import kv_bytes, plan_memory
+from servetwin.cost.ranks import rank_limits
 
 __all__ = [
     "check_deployment",
@@ -12,5 +13,6 @@ __all__ = [
     "kv_bytes",
     "lower_max_model_len",
     "plan_memory",
+    "rank_limits",
     "resolve_settings",
 ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from servetwin.cost.capacity import budget, fitting_length
 from servetwin.cost.memory import kv_bytes, plan_memory, stage_share
+from servetwin.cost.ranks import rank_limits
 from servetwin.errors import InputError
 from servetwin.types import Deployment, Model, Parallelism
 
@@ -86,10 +87,11 @@ def check_fits(deployment: Deployment) -> None:
     fits = fitting_length(deployment)
     if fits >= settings.max_model_len:
         return
-    if settings.num_gpu_blocks_override is not None and fits:
+    blocks = rank_limits(deployment).num_gpu_blocks_override
+    if blocks is not None and fits:
         raise InputError(
-            f"num_gpu_blocks_override {settings.num_gpu_blocks_override} holds sequences of at "
-            f"most {fits} tokens, less than max-model-len {settings.max_model_len}"
+            f"num_gpu_blocks_override {blocks} holds sequences of at most {fits} tokens, less "
+            f"than max-model-len {settings.max_model_len}"
         )
     raise InputError(f"{_misfit(deployment, fits)}; {_remedy(deployment, fits)}")
 

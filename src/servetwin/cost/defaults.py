@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from servetwin.cost.dtypes import half_dtype, kv_dtype, weight_dtype
+from servetwin.cost.ranks import together
 from servetwin.errors import InputError, nearest
 from servetwin.types import SCHEDULERS, Accelerator, EngineSettings, Model
 from servetwin.units import GIB
@@ -43,11 +44,15 @@ LARGE_DEVICE = SchedulerDefaults(
 LARGE_DEVICE_BYTES = 70 * GIB
 
 
-def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -> EngineSettings:
+def resolve_settings(
+    model: Model, accelerator: Accelerator, *, dp: int = 1, **overrides: Any
+) -> EngineSettings:
     """Fill in what the user left open; an override of None counts as left open.
 
     Overrides are named as the fields of EngineSettings, plus `quantization` (a vLLM name,
-    for `weight_dtype`). Raises InputError for a name or value that is not possible.
+    for `weight_dtype`). Those that `cost.ranks.RankLimits` lists are of one rank, as in
+    vLLM; the result holds them for all `dp` ranks together. Raises InputError for a name or
+    value that is not possible.
     """
     chosen = {key: value for key, value in overrides.items() if value is not None}
     _check_names(chosen)
@@ -72,7 +77,7 @@ def resolve_settings(model: Model, accelerator: Accelerator, **overrides: Any) -
         "kv_cache_dtype": half if cache == "auto" else kv_dtype(cache),
     }
     try:
-        return EngineSettings(**values)
+        return together(EngineSettings(**values), dp)
     except ValueError as error:
         raise InputError(str(error)) from None
 

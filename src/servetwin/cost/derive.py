@@ -102,7 +102,7 @@ def _tabled(seconds: Callable[[Floats], Floats], size: int) -> tuple[Ints, int]:
 
 def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
     parallelism, settings = deployment.parallelism, deployment.settings
-    notes = []
+    notes = list(_rank_notes(deployment))
     if curves.name == "default":
         notes.append(
             f"no kernel timings of {deployment.accelerator.name}: efficiency is the median "
@@ -121,11 +121,6 @@ def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
             "pipeline: one iteration in flight, so throughput is a lower bound and latency "
             "the sum of the stages"
         )
-    if parallelism.dp > 1:
-        notes.append(
-            "data-parallel attention: each rank has an even share of tokens and sequences, "
-            "so times are a lower bound; settings and blocks are those of all ranks together"
-        )
     if parallelism.devices > ONE_MACHINE:
         notes.append(
             f"the {parallelism.devices} devices of an engine are all taken to be connected by "
@@ -134,6 +129,26 @@ def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
     if deployment.model.mixture:
         notes.append("experts: uniform routing, every device equally busy")
     return tuple(notes)
+
+
+def _rank_notes(deployment: Deployment) -> tuple[str, ...]:
+    """Say what dp ranks are taken for, and what their limits come to."""
+    ranks, settings = deployment.parallelism.dp, deployment.settings
+    if ranks == 1:
+        return ()
+    even = (
+        f"data-parallel attention: the {ranks} ranks are simulated as one engine of "
+        f"{settings.max_num_seqs:,} sequences and {settings.max_num_batched_tokens:,} tokens an "
+        "iteration, each with an even share of both, so times are a lower bound; KV blocks are "
+        "those of all ranks"
+    )
+    if deployment.model.mixture:
+        return (even,)
+    return (
+        even,
+        f"{deployment.model.name} has no experts, which ranks could share: vLLM runs them as "
+        f"independent engines, as --replicas {ranks * deployment.replicas} with dp 1 does here",
+    )
 
 
 def _capacity_note(deployment: Deployment, memory: MemoryPlan, context: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from servetwin.catalog.parameters import count_parameters
 from servetwin.cost.dtypes import cache_bytes, is_quantized, weight_bytes
+from servetwin.cost.ranks import rank_limits
 from servetwin.cost.shapes import (
     Gemm,
     attention_gemms,
@@ -113,17 +114,18 @@ def runtime_bytes(deployment: Deployment) -> int:
     """Bytes one device needs beside weights and cache.
 
     A fixed part, and the larger of two peaks of vLLM's dry run, which are not at the same
-    time: the MLP of a full batch of tokens, and the logits of a full batch of sequences.
+    time: the MLP of a full batch of tokens, and the logits of a full batch of sequences. A
+    data-parallel rank has batches of its own.
     """
-    model, settings, tp = deployment.model, deployment.settings, deployment.parallelism.tp
+    model, limits, tp = deployment.model, rank_limits(deployment), deployment.parallelism.tp
     inner = model.intermediate_size / tp
     if model.mixture:
         mixture = model.mixture
         routed = mixture.experts_per_token * (mixture.expert_size + model.hidden_size)
         inner = max(inner, (mixture.shared_size + routed) / tp)
     widths = (3 if model.gated_mlp else 2) * inner + 8 * model.hidden_size
-    activations = 2 * widths * settings.max_num_batched_tokens
-    logits = LOGIT_BYTES * model.vocab_size * settings.max_num_seqs
+    activations = 2 * widths * limits.max_num_batched_tokens
+    logits = LOGIT_BYTES * model.vocab_size * limits.max_num_seqs
     return FIXED_RUNTIME_BYTES + math.ceil(max(activations, logits))
 
 
@@ -143,8 +145,9 @@ def plan_memory(deployment: Deployment, typical_context: int) -> MemoryPlan:
     budget = int(deployment.accelerator.memory * settings.gpu_memory_utilization)
     free = max(0, budget - weights - runtime)
     block = settings.block_size * per_token
-    if settings.num_gpu_blocks_override is not None:
-        blocks = settings.num_gpu_blocks_override
+    ordered = rank_limits(deployment).num_gpu_blocks_override
+    if ordered is not None:
+        blocks = ordered
         free = int(blocks * block)
     else:
         blocks = int(free // block) if block else 0

@@ -172,6 +172,8 @@ def _engine(config: dict[str, Any]) -> str:
         "max_model_len": "tokens a request",
     }
     limits = [f"{config[key]:,} {what}" for key, what in named.items() if _whole(config.get(key))]
+    if _whole(config.get("dp")) and config["dp"] > 1:
+        limits.append(f"on each of {config['dp']} dp ranks")
     scheduler = config.get("scheduler") or config.get("engine")
     return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from servetwin import __version__
 from servetwin.cache import PolicyFactory, PolicyOptions
+from servetwin.cost import rank_limits
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, prepare
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.types import (
@@ -155,6 +156,7 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "replicas": deployment.replicas,
         "router": deployment.router,
         **{name: getattr(settings, name) for name in settings.__dataclass_fields__},
+        **asdict(rank_limits(deployment)),
     }
 
 

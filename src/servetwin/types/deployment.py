@@ -24,7 +24,11 @@ ROUTERS = (
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How one engine batches and keeps its KV cache. Sizes in tokens unless named otherwise."""
+    """How one engine batches and keeps its KV cache. Sizes in tokens unless named otherwise.
+
+    Of an engine with data-parallel ranks, limits are those of all ranks together, whereas
+    vLLM's are those of one: `cost.resolve_settings` takes vLLM's and multiplies.
+    """
 
     scheduler: str = "vllm"
     max_num_batched_tokens: int = 2048

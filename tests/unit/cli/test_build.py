@@ -9,6 +9,7 @@ import pytest
 
 from servetwin.cli.build import build_deployment, prepare, resolved, typical_context
 from servetwin.cli.build_workload import build_workload
+from servetwin.cli.layers import load_settings
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
 from servetwin.types import Workload
@@ -27,6 +28,21 @@ def test_resolved_settings_resolve_to_themselves() -> None:
     again = RunSettings(**{name: value for name, value in config.items() if value is not None})
     assert prepare(again).config == config
     assert build_deployment(again)[0] == build_deployment(first)[0]
+
+
+@pytest.mark.parametrize("dp", [1, 4])
+def test_limits_are_those_of_a_rank_wherever_they_are_written(dp: int) -> None:
+    line = f"-dp {dp} --max-num-seqs 32 --max-num-batched-tokens 1k --num-gpu-blocks-override 500"
+    flags = {"dp": dp, "max_num_seqs": 32, "max_num_batched_tokens": 1000}
+    flags["num_gpu_blocks_override"] = 500
+    pasted = load_settings({**BASE, "engine_args": line}).settings
+    deployment, _ = build_deployment(pasted)
+    assert build_deployment(settings(**flags))[0] == deployment
+    assert deployment.settings.max_num_seqs == 32 * dp
+    config = resolved(pasted, deployment)
+    assert {name: config[name] for name in flags} == flags
+    again = RunSettings(**{name: value for name, value in config.items() if value is not None})
+    assert build_deployment(again)[0] == deployment
 
 
 def test_every_setting_but_outputs_is_saved() -> None:
