@@ -157,10 +157,13 @@ def _validated(merged: dict[str, Any], where: Mapping[str, str]) -> RunSettings:
 def _told(error: ValidationError, where: Mapping[str, str]) -> str:
     """Tell the first error in one line: where, what was given, what would be right."""
     first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
+    name, *parts = map(str, first["loc"]) if first["loc"] else [""]
+    part = f".{parts[0]}" if parts and name in TABLES else ""
     given = first.get("input")
     shown = f" {given!r}" if isinstance(given, str | int | float) else ""
-    return f"{where.get(name, name)}{shown[:60]}: {_reason(first['type'], first)}"
+    if isinstance(given, bool):
+        shown = shown.lower()
+    return f"{where.get(name, name)}{part}{shown[:60]}: {_reason(first['type'], first)}"
 
 
 def _reason(kind: str, error: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 __all__ = ["OUTPUT_FIELDS", "TABLES", "RunSettings", "split_table"]
 
@@ -168,3 +168,13 @@ class RunSettings(BaseModel):
         False, "Output", "", "Also write trace.json for chrome://tracing or Perfetto."
     )
     report: bool = _option(True, "Output", "", "Write report.html beside the files.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true where a number or a text is due; it would count as 1."""
+        extra: Any = cls.model_fields[info.field_name or ""].json_schema_extra
+        items = value if isinstance(value, list) else [value]
+        if extra["metavar"] and any(isinstance(item, bool) for item in items):
+            raise ValueError("must not be true or false (as YAML reads yes, no, on and off)")
+        return value
