@@ -76,9 +76,11 @@ class RunSettings(BaseModel):
     scheduler: str = _option(
         "vllm", "Engine", "NAME", "vllm, sarathi, orca, static, slots or single."
     )
-    max_num_seqs: Count | None = _option(None, "Engine", "N", "Requests that may run at once.")
+    max_num_seqs: Count | None = _option(
+        None, "Engine", "N", "Requests that may run at once, on each dp rank."
+    )
     max_num_batched_tokens: Count | None = _option(
-        None, "Engine", "N", "Tokens one iteration may process."
+        None, "Engine", "N", "Tokens one iteration may process, on each dp rank."
     )
     max_model_len: Count | None = _option(
         None, "Engine", "N", "Longest input plus output; else the model's, or what memory holds."
@@ -87,7 +89,7 @@ class RunSettings(BaseModel):
         16, "Engine", "N", "Tokens in one KV block."
     )
     num_gpu_blocks_override: Annotated[int, Field(ge=2, le=10**12)] | None = _option(
-        None, "Engine", "N", "KV blocks, whatever the memory would hold."
+        None, "Engine", "N", "KV blocks of each dp rank, whatever its memory would hold."
     )
     gpu_memory_utilization: float = _option(
         0.9, "Engine", "SHARE", "Share of GPU memory the engine takes."
