@@ -209,11 +209,15 @@ def generate_power(
 
 
 def _accelerator(tasks: Tasks, gpu: str | None) -> Accelerator:
+    from servetwin.catalog import find_accelerator
     from servetwin.sim.closed_form import find_kavier_gpu, kavier_gpus
     from servetwin.studies.kavier.power import energy_gpu
 
     if gpu is not None:
-        return energy_gpu(find_kavier_gpu(gpu).name, "kavier")
+        try:
+            return energy_gpu(find_kavier_gpu(gpu).name, "kavier")
+        except InputError:
+            return find_accelerator(gpu)
     for name, entry in kavier_gpus().items():
         same = entry.cores * entry.mhz == tasks.gpu_capacity
         if same and int(entry.memory_gb * 1024) == tasks.mem_capacity:

@@ -16,7 +16,9 @@ from servetwin.errors import InputError
 
 __all__ = ["Pasted", "choices", "mend", "words_of"]
 
-LEAD = re.compile(r"\A(?:pick|select|choose)?(?:\s*\b(?:between|one of|from)\b)?\s*", re.IGNORECASE)
+LEAD = re.compile(
+    r"\A(?:(?:pick|select|choose)\b)?\s*(?:(?:between|one of|from)\b)?\s*", re.IGNORECASE
+)
 MOST_CHARACTERS = 100_000
 REMARK = "#"
 
@@ -37,7 +39,7 @@ def words_of(arguments: list[str]) -> list[str]:
     if len(text) > MOST_CHARACTERS:
         raise InputError("the command on standard input is too long to be one")
     try:
-        return shlex.split(text, comments=True)
+        return shlex.split(re.sub(r"\\\r?\n", " ", text), comments=True)
     except ValueError as error:
         raise InputError(f"the command on standard input: {str(error).lower()}") from None
 

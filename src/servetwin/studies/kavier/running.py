@@ -78,8 +78,7 @@ def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
 
     started = time.perf_counter()
     form = closed_form(run)
-    caching = run.prefix_cache_policy != "none"
-    options = ClosedFormOptions(run.kv_cache, run.prompt_cache() if caching else None)
+    options = ClosedFormOptions(run.kv_cache, run.prompt_cache() if run.caches_prefixes else None)
     result = run_closed_form(workload, form, options)
     energy, notes = _energy(run, result, job.rates)
     fragments, exported = _export(run, result, job)
@@ -95,7 +94,17 @@ def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
         "energy": None if energy is None else energy.describe(),
         "files": [str(path) for path in exported],
     }
-    return Done(run, figures, (*result.notes, *notes))
+    return Done(run, figures, (*result.notes, *_variant(run), *notes))
+
+
+def _variant(run: KavierRun) -> tuple[str, ...]:
+    local = run.cache_scope == "session" and run.cache_variant == "per-session"
+    if not (run.caches_prefixes and local):
+        return ()
+    return (
+        "each session has an LRU of its own, as the document says; its published hits are of one "
+        "LRU for all sessions: --cache_variant shared-lru",
+    )
 
 
 def _energy(

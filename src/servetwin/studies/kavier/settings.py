@@ -42,6 +42,13 @@ class KavierRun:
     model: str = "kavier"
     """Whose formulas."""
 
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether any prompt can hit."""
+        return self.prefix_cache_policy != "none" and (
+            self.prefix_cache_min_tokens < NO_PREFIX_CACHE
+        )
+
     def prompt_cache(self) -> PromptCache:
         """The same settings as the prompt cache takes them. Raises InputError."""
         from servetwin.cache.prompt_cache import PromptCache
@@ -101,8 +108,8 @@ def _without_twins(runs: list[KavierRun], notes: list[str]) -> list[KavierRun]:
     """Keep one of the runs without prefix cache that differ in the size of that cache."""
     kept: dict[KavierRun, KavierRun] = {}
     for run in runs:
-        off = run.prefix_cache_policy == "none" or run.prefix_cache_min_tokens >= NO_PREFIX_CACHE
-        kept.setdefault(replace(run, max_cached_prompts=0) if off else run, run)
+        key = run if run.caches_prefixes else replace(run, max_cached_prompts=0)
+        kept.setdefault(key, run)
     if len(kept) < len(runs):
         notes.append("without prefix cache its size does not matter: run once")
     return list(kept.values())
