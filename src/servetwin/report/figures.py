@@ -33,7 +33,14 @@ SUFFIXES = (".png", ".svg", ".html")
 
 TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
 
-Chart = alt.Chart | alt.LayerChart | alt.ConcatChart | alt.HConcatChart
+Chart = (
+    alt.Chart
+    | alt.LayerChart
+    | alt.FacetChart
+    | alt.ConcatChart
+    | alt.HConcatChart
+    | alt.VConcatChart
+)
 Lines = dict[str, NDArray[np.float64]]
 
 

@@ -29,6 +29,7 @@ from servetwin.sim.closed_form import ClosedFormResult
 from servetwin.studies.kavier_experiments.models import Ours
 from servetwin.studies.kavier_experiments.outcome import Row
 from servetwin.types import Accelerator
+from servetwin.units import seconds_from_ps
 
 __all__ = ["Load", "band_over_time", "energy_row", "kavier_load", "rates_of", "servetwin_load"]
 
@@ -56,7 +57,7 @@ def kavier_load(result: ClosedFormResult) -> Load:
     phases = result.model.phases(result.requests, result.options.kv_cache)
     whole = result.requests.prefill + result.requests.decode
     begin, end = np.minimum(phases.begin, whole), np.minimum(phases.end, whole)
-    seconds = np.stack([begin, end - begin, whole - end], 1) * 1e-12
+    seconds = seconds_from_ps(np.stack([begin, end - begin, whole - end], 1))
     load = np.stack([phases.head, (phases.first + phases.last) / 2, phases.tail], 1)
     return Load.of(seconds, load)
 
@@ -69,7 +70,7 @@ def servetwin_load(result: ClosedFormResult, mine: Ours) -> Load:
     loads = [
         curve.load(utilization(mine.deployment, mine.cost, work)) for work in (prefill, decode)
     ]
-    seconds = np.stack([requests.prefill, requests.decode], 1) * 1e-12
+    seconds = seconds_from_ps(np.stack([requests.prefill, requests.decode], 1))
     return Load.of(seconds, np.stack(loads, 1))
 
 
@@ -77,10 +78,10 @@ def _prefill_work(result: ClosedFormResult) -> Work:
     given = result.requests.input_tokens.astype(np.float64)
     cached = result.requests.cached_tokens
     known = np.zeros(given.size) if cached is None else np.minimum(cached, given - 1)
-    seconds = result.requests.prefill * 1e-12
+    seconds = seconds_from_ps(result.requests.prefill)
     runs = (seconds > 0).astype(np.float64)
     return _work(
-        seconds,
+        seconds=seconds,
         iterations=runs,
         prefill_tokens=runs * (given - known),
         prefill_context=runs * (given * (given + 1) - known * (known + 1)) / 2,
@@ -91,24 +92,28 @@ def _prefill_work(result: ClosedFormResult) -> Work:
 def _decode_work(result: ClosedFormResult) -> Work:
     """Steps that read the cache, or without one a prefill of all tokens for each step."""
     given = result.requests.input_tokens.astype(np.float64)
-    seconds = result.requests.decode * 1e-12
+    seconds = seconds_from_ps(result.requests.decode)
     runs = (seconds > 0).astype(np.float64)
     steps = runs * np.maximum(result.requests.output_tokens - 1.0, 0.0)
     context = steps * given + steps * (steps + 1) / 2
     if result.options.kv_cache:
-        return _work(seconds, iterations=steps, decode_tokens=steps, decode_context=context)
+        return _work(seconds=seconds, iterations=steps, decode_tokens=steps, decode_context=context)
     last = given + steps
     # The sum of c (c + 1) / 2 over the contexts c after the prompt's own.
     pairs = (last * (last + 1) * (last + 2) - given * (given + 1) * (given + 2)) / 6
     return _work(
-        seconds, iterations=steps, prefill_tokens=context, prefill_context=pairs, prompts=steps
+        seconds=seconds,
+        iterations=steps,
+        prefill_tokens=context,
+        prefill_context=pairs,
+        prompts=steps,
     )
 
 
-def _work(seconds: Floats, **columns: Floats) -> Work:
-    names = [name for name in Work.__dataclass_fields__ if name != "seconds"]
-    zeros = np.zeros(seconds.size)
-    return Work(seconds, **{name: columns.get(name, zeros) for name in names})
+def _work(**columns: Floats) -> Work:
+    """Work with zeros in the columns that are not given."""
+    zeros = np.zeros(columns["seconds"].size)
+    return Work(**{name: columns.get(name, zeros) for name in Work.__dataclass_fields__})
 
 
 def rates_of(accelerator: Accelerator, price: str | None, carbon: str | None, pue: float) -> Rates:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from servetwin.cost.energy import EIGHT
-from servetwin.sim.closed_form import ClosedFormOptions, run_closed_form
+from servetwin.sim.closed_form import ClosedFormOptions, ClosedFormResult, run_closed_form
 from servetwin.studies.kavier_experiments import energy
 from servetwin.studies.kavier_experiments.models import WHOLE_MS, hours_of, kavier, ours
 from servetwin.studies.kavier_experiments.outcome import Check, Column, Outcome, Row, Table
@@ -14,6 +15,7 @@ from servetwin.studies.kavier_experiments.published import published
 from servetwin.studies.kavier_experiments.traces import load_trace
 
 if TYPE_CHECKING:
+    from servetwin.report.figures import Chart
     from servetwin.types import Workload
 
 __all__ = ["run"]
@@ -86,7 +88,9 @@ def run(
     )
 
 
-def _both(workload: Workload, llm: str, gpu: str, kv_cache: bool) -> Any:
+def _both(
+    workload: Workload, llm: str, gpu: str, kv_cache: bool
+) -> Iterator[tuple[str, ClosedFormResult, energy.Load]]:
     """Yield the name of each closed form, its result, and its load over time."""
     options = ClosedFormOptions(kv_cache=kv_cache)
     theirs = run_closed_form(workload, kavier(llm, gpu), options)
@@ -116,23 +120,27 @@ def _checks(hours: list[Row]) -> list[Check]:
     ]
 
 
-def _charts(hours: list[Row], power: list[Row], bands: dict[str, list[Row]]) -> dict[str, Any]:
-    """Figures, built when they are written."""
-
-    def figure(name: str, *arguments: Any) -> Any:
-        def build() -> Any:
-            from servetwin.report import kavier_figures
-
-            return getattr(kavier_figures, name)(*arguments)
-
-        return build
-
+def _charts(
+    hours: list[Row], power: list[Row], bands: dict[str, list[Row]]
+) -> dict[str, Callable[[], Chart]]:
     names = [model.name for model in EIGHT]
-    return {
-        "hours": figure("kv_hours", hours),
-        "energy": figure("kv_energy", power, names),
-        "power": figure("power_over_time", bands, names),
-    }
+
+    def hours_chart() -> Chart:
+        from servetwin.report.kavier_cache_figures import kv_hours
+
+        return kv_hours(hours)
+
+    def energy_chart() -> Chart:
+        from servetwin.report.kavier_cache_figures import kv_energy
+
+        return kv_energy(power, names)
+
+    def power_chart() -> Chart:
+        from servetwin.report.kavier_cache_figures import power_over_time
+
+        return power_over_time(bands, names)
+
+    return {"hours": hours_chart, "energy": energy_chart, "power": power_chart}
 
 
 def _notes(gpu: str) -> list[str]:

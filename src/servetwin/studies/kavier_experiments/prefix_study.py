@@ -131,9 +131,9 @@ def run(
 
 
 def _chart(performance: list[Row], power: dict[str, list[Row]]) -> Chart:
-    from servetwin.report import kavier_figures
+    from servetwin.report.kavier_cache_figures import prompt_caches
 
-    return kavier_figures.prompt_caches(performance, power)
+    return prompt_caches(performance, power)
 
 
 def _label(cache: PromptCache | None) -> Row:
