@@ -12,7 +12,7 @@ from servetwin.workload.formats import azure, kavier, mooncake, native, vidur
 from servetwin.workload.parsing.csv_table import csv_header, missing_column
 from servetwin.workload.parsing.json_text import parse_json
 from servetwin.workload.parsing.parquet_table import is_parquet, parquet_schema
-from servetwin.workload.parsing.text import check_file, shown, text_lines
+from servetwin.workload.parsing.text import check_file, is_folder, shown, text_lines
 
 __all__ = ["detect_format"]
 
@@ -23,7 +23,7 @@ _HINT = "name the columns of your own log with a mapping (--map input=…,output
 def detect_format(path: str | Path) -> str:
     """Return the name of the format; raises InputError where it is none of those known."""
     file = Path(path)
-    if file.is_dir():
+    if is_folder(file):
         return "agentic"
     check_file(file)
     if is_parquet(file):

@@ -36,6 +36,4 @@ def read(
         return read_mapped(file, mapping)
     if format == "mapped":
         raise InputError(f"{file}: the format 'mapped' needs a mapping (input=…,output=…)")
-    if not file.exists():
-        raise InputError(f"{file}: no such file")
     return BY_NAME[format or detect_format(file)].read(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,60 @@ def test_a_file_that_is_not_there_or_no_file(tmp_path: Path) -> None:
     for name in set(FORMATS) - {"agentic", "mapped"}:
         with pytest.raises(InputError, match="is a folder"):
             read(tmp_path, format=name)
+
+
+def refusal(path: Path, format: str | None) -> str:
+    """Return what is said of `path`, read as `format`."""
+    mapping = {"input": "a", "output": "b"} if format == "mapped" else None
+    with pytest.raises(InputError) as caught:
+        read(path, format=format, mapping=mapping)
+    return str(caught.value).replace(str(path), "F")
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
+    """Have these methods of paths fail as they do for a user without permission."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    for method in methods:
+        monkeypatch.setattr(Path, method, refuse)
+
+
+@pytest.mark.parametrize("format", [None, *FORMATS])
+@pytest.mark.parametrize("content", [AZURE, "PAR1", "{", "["])
+def test_a_file_that_may_not_be_read(
+    file: Path, format: str | None, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(content)
+    forbid(monkeypatch, "open")
+    assert refusal(file, format) == "F: cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize("format", [None, *FORMATS])
+def test_a_file_in_a_folder_that_may_not_be_entered(
+    file: Path, format: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(AZURE)
+    forbid(monkeypatch, "stat")
+    assert refusal(file, format) == "F: cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize("format", [None, *FORMATS])
+def test_what_is_no_file(tmp_path: Path, format: str | None) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert refusal(pipe, format) == "F: is not a regular file"
+    assert refusal(tmp_path / ("x" * 300), format) == "F: cannot be read (File name too long)"
+    assert refusal(tmp_path / "a\0b", format) == "F: no such file"
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert refusal(loop, format) == "F: cannot be read (Too many levels of symbolic links)"
+
+
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch, "iterdir")
+    assert refusal(tmp_path, None) == "F: cannot be read (Permission denied)"
 
 
 def test_an_unknown_format_offers_the_nearest(file: Path) -> None:

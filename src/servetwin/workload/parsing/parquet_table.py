@@ -9,15 +9,18 @@ from typing import Any
 from servetwin.errors import InputError
 from servetwin.workload.parsing.batch import Batch, Wanted
 from servetwin.workload.parsing.csv_table import missing_column
-from servetwin.workload.parsing.text import check_file
+from servetwin.workload.parsing.text import check_file, unreadable
 
 __all__ = ["is_parquet", "parquet_batches", "parquet_schema", "parquet_table"]
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as Parquet files do."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
+    """Whether the file begins as Parquet files do; raises InputError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def parquet_schema(path: Path) -> tuple[list[str], dict[bytes, bytes]]:
@@ -80,6 +83,8 @@ def _opened(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     check_file(path)
+    if not is_parquet(path):
+        raise InputError(f"{path}: not a Parquet file")
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from servetwin.errors import InputError
 
-__all__ = ["MAX_LINE_BYTES", "check_file", "shown", "text_lines", "whole_text"]
+__all__ = [
+    "MAX_LINE_BYTES",
+    "check_file",
+    "is_folder",
+    "shown",
+    "text_lines",
+    "unreadable",
+    "whole_text",
+]
 
 MAX_LINE_BYTES = 32 << 20
 """A request with a million token ids in its line stays below this."""
@@ -31,22 +41,32 @@ def shown(value: object) -> str:
 
 def check_file(path: Path) -> None:
     """Raise InputError unless `path` is a file that is there and not empty."""
+    status = _status(path)
+    if S_ISDIR(status.st_mode):
+        raise InputError(f"{path}: is a folder; a trace file is needed")
+    if not S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is not a regular file")
+    if status.st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; raises InputError where nothing is there."""
+    return S_ISDIR(_status(path).st_mode)
+
+
+def _status(path: Path) -> os.stat_result:
     try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file")
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; a trace file is needed")
-        if not path.is_file():
-            raise InputError(f"{path}: is not a regular file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty")
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from None
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return InputError(f"{path}: cannot be read ({reason})")
+def unreadable(path: Path, error: OSError) -> InputError:
+    """Return the exception for a file or folder that the system refuses to read."""
+    return InputError(f"{path}: cannot be read ({error.strerror or error})")
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -64,7 +84,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raw = raw.removeprefix(_BOM)
                 yield number, _decoded(path, number, raw)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def whole_text(path: Path) -> str:
@@ -74,7 +94,7 @@ def whole_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if len(raw) > MAX_DOCUMENT_BYTES:
         limit = MAX_DOCUMENT_BYTES >> 20
         raise InputError(f"{path}: larger than {limit} MiB; a JSON document is read as a whole")
