@@ -14,6 +14,7 @@ from servetwin.workload import (
     GeneratorSpec,
     at_rate,
     generate,
+    marconi_equivalent,
     parse_arrivals,
     parse_lengths,
     preset,
@@ -26,6 +27,9 @@ __all__ = ["build_workload"]
 
 GENERATED = 1000
 """Requests that are generated where nobody says how many."""
+
+MARCONI = "marconi-equivalent"
+"""Beside the presets: each of its requests is fixed, as in a trace."""
 
 
 def build_workload(settings: RunSettings) -> Workload:
@@ -45,10 +49,15 @@ def build_workload(settings: RunSettings) -> Workload:
 
 def _from_trace(settings: RunSettings, path: str) -> Workload:
     workload = read(Path(path), format=settings.format, mapping=settings.map)
+    return _replayed(settings, workload, path)
+
+
+def _replayed(settings: RunSettings, workload: Workload, name: str) -> Workload:
+    """Cut requests that exist to the number wanted, and let them arrive as wanted."""
     if settings.requests is not None:
         if settings.requests > len(workload):
             found = counted(len(workload), "request")
-            raise InputError(f"--requests {settings.requests}: {path} has only {found}")
+            raise InputError(f"--requests {settings.requests}: {name} has only {found}")
         workload = take(workload, settings.requests)
     if settings.arrivals is not None:
         return _with_arrivals(workload, settings, settings.arrivals)
@@ -72,6 +81,10 @@ def _with_arrivals(workload: Workload, settings: RunSettings, arrivals: str) -> 
 
 
 def _from_preset(settings: RunSettings, name: str) -> Workload:
+    if name.strip().casefold() == MARCONI:
+        if settings.isl is not None or settings.osl is not None:
+            raise InputError(f"--isl and --osl: {MARCONI} has lengths of its own, leave them away")
+        return _replayed(settings, marconi_equivalent(), MARCONI)
     workload = generate(_preset_spec(settings, name))
     if settings.rps is None or settings.arrivals is not None or len(workload) < 2:
         return workload

@@ -171,3 +171,14 @@ def test_an_input_longer_than_the_context_is_counted_and_named() -> None:
         prepare(settings(model="openai-community/gpt2", isl="2000", osl="5", requests=3))
     # Longer only with its output: left to the engine, which rejects it.
     prepare(settings(model="openai-community/gpt2", isl="1000", osl="500", requests=3))
+
+
+def test_the_equivalent_of_kaviers_trace_is_cut_and_replayed_like_a_file() -> None:
+    workload = build_workload(settings(workload="marconi-equivalent", requests=100, rps=2))
+    assert len(workload) == 100
+    assert workload.span_ps == 99 * PS_PER_S // 2
+    assert workload.block_hashes is not None
+    with pytest.raises(InputError, match="has only 96,870 requests"):
+        build_workload(settings(workload="marconi-equivalent", requests=100_000))
+    with pytest.raises(InputError, match="lengths of its own"):
+        build_workload(settings(workload="Marconi-equivalent", isl="5"))
