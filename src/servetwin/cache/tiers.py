@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from servetwin.cache.policies import ENGINE_POLICIES, check_policy
 from servetwin.errors import InputError
@@ -37,7 +38,7 @@ class TierLimits:
 
 @dataclass(frozen=True)
 class TierTraffic:
-    """What went through one tier, in blocks, over all engines."""
+    """Blocks that went through one KV tier, over all engines."""
 
     name: str
     written: int
@@ -50,6 +51,18 @@ class TierTraffic:
     """Were found for a request, which computed them sooner."""
     evicted: int
     """Went on to the next tier, or for good."""
+
+    def stated(self, block_bytes: float) -> dict[str, Any]:
+        """Return it as the summary of a run states it."""
+        return {
+            "name": self.name,
+            "loaded_blocks": self.loaded,
+            "recomputed_blocks": self.declined,
+            "written_blocks": self.written,
+            "evicted_blocks": self.evicted,
+            "read_bytes": round(self.loaded * block_bytes),
+            "written_bytes": round(self.written * block_bytes),
+        }
 
 
 def tier_limits(

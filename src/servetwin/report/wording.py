@@ -130,7 +130,10 @@ def _kv_cache(cache: dict[str, Any]) -> str:
     text = f"at most {number(peak)} of {number(capacity)} blocks on one replica"
     text += "" if peak is None else f" ({peak / capacity:.0%})"
     hits = cache["prefix_hit_rate"]
-    return text if hits is None else f"{text}; {hits:.1%} of input tokens cached"
+    text += "" if hits is None else f"; {hits:.1%} of input tokens cached"
+    for tier in cache.get("tiers") or ():
+        text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
+    return text
 
 
 def _energy(metrics: dict[str, Any]) -> str:

@@ -55,6 +55,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "capacity_blocks": run.kv_capacity_blocks or None,
             "peak_blocks": run.kv_peak_blocks if run.kv_capacity_blocks else None,
             "prefix_hit_rate": prefix_hit_rate,
+            "tiers": run.kv_tiers,
         },
         **(run.footprint or NO_FOOTPRINT),
     }

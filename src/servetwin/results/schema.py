@@ -31,12 +31,25 @@ class Stats(Strict):
     max: Figure
 
 
+class KvTier(Strict):
+    """What went through one tier below HBM, over all replicas."""
+
+    name: str
+    loaded_blocks: NonNegativeInt
+    recomputed_blocks: NonNegativeInt
+    written_blocks: NonNegativeInt
+    evicted_blocks: NonNegativeInt
+    read_bytes: NonNegativeInt
+    written_bytes: NonNegativeInt
+
+
 class KvCache(Strict):
     """Blocks of one replica's KV cache; null where unknown."""
 
     capacity_blocks: NonNegativeInt | None
     peak_blocks: NonNegativeInt | None
     prefix_hit_rate: Figure
+    tiers: list[KvTier] | None = None
 
 
 class SloResult(Strict):

@@ -82,6 +82,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             "cached_tokens": _part(table.cached_tokens, rows),
             "preemptions": table.preemptions[rows],
             "replica": _known(table.replica[rows]),
+            "kv_transfer_s": _seconds(table.kv_transfer, rows),
             "status": pa.DictionaryArray.from_arrays(
                 pa.array(table.status[rows], pa.int8()), STATUS_NAMES
             ),
@@ -125,6 +126,7 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             session_id=reader.optional("session_id"),
             cached_tokens=reader.optional("cached_tokens"),
             sent=None if reader.is_null("sent_s") else reader.times("sent_s"),
+            kv_transfer=None if reader.is_null("kv_transfer_s") else reader.times("kv_transfer_s"),
         )
         return table, _token_gaps(path, reader.metadata)
 

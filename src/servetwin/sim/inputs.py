@@ -15,7 +15,7 @@ from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
 from servetwin.units import NOT_YET
 
-__all__ = ["Outcome", "SimInputs", "SnapshotRows", "prepare"]
+__all__ = ["Outcome", "SimInputs", "SnapshotRows", "block_bytes", "prepare"]
 
 Ints = NDArray[np.int64]
 
@@ -137,13 +137,17 @@ def prepare(
 def _tiers(
     deployment: Deployment, cost: CostModel, prefixes: Prefixes | None
 ) -> tuple[TierLimits, ...]:
-    """The tiers of one engine in its blocks, which are spread over all its devices."""
     if prefixes is None:
         return ()
     settings = deployment.settings
-    on_device = cost.memory.kv_per_token * settings.block_size
-    block_bytes = on_device * deployment.parallelism.devices
-    return tier_limits(settings.kv_tiers, block_bytes, prefixes.blocks.distinct)
+    return tier_limits(settings.kv_tiers, block_bytes(deployment, cost), prefixes.blocks.distinct)
+
+
+def block_bytes(deployment: Deployment, cost: CostModel) -> float:
+    """Bytes of one KV block on all devices that share it: those of one data-parallel rank."""
+    layout = deployment.parallelism
+    tokens = deployment.settings.block_size
+    return cost.memory.kv_per_token * tokens * layout.tp * layout.pp
 
 
 def empty_columns(n: int) -> dict[str, Ints]:

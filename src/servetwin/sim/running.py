@@ -11,8 +11,9 @@ import numpy as np
 
 from servetwin import __version__
 from servetwin.cache import PolicyFactory, PolicyOptions
+from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
-from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, prepare
+from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.types import (
     CostModel,
@@ -107,6 +108,7 @@ def simulate(
         requests=_requests(workload, outcome),
         kv_capacity_blocks=inputs.capacity_blocks,
         kv_peak_blocks=outcome.peak_blocks,
+        kv_tiers=_tiers(outcome, block_bytes(deployment, cost)),
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
         notes=(*cost.notes, *_notes(deployment.settings, inputs)),
@@ -115,7 +117,7 @@ def simulate(
 
 def _notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
     if not settings.enable_prefix_caching or inputs.prefixes is not None:
-        return ()
+        return _tiers_left_out(settings, inputs)
     if inputs.workload.block_hashes is None:
         return (
             "the workload does not say which inputs begin alike, so prefix caching finds nothing: "
@@ -125,6 +127,14 @@ def _notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
         f"no input has a full KV block of {settings.block_size} tokens, so prefix caching finds "
         "nothing",
     )
+
+
+def _tiers_left_out(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
+    kept = {tier.name for tier in inputs.tiers}
+    left_out = [tier.name for tier in settings.kv_tiers if tier.name not in kept]
+    if not left_out:
+        return ()
+    return (f"KV tiers without bandwidth or room for a block are left out: {', '.join(left_out)}",)
 
 
 def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
@@ -145,6 +155,8 @@ def describe(deployment: Deployment) -> dict[str, Any]:
     """List every setting of a deployment, by the names of the command line."""
     settings = deployment.settings
     layout = deployment.parallelism
+    engine = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    tiers = [write_tier(tier) for tier in engine.pop("kv_tiers")]
     return {
         "model": deployment.model.name,
         "gpu": deployment.accelerator.name,
@@ -155,9 +167,14 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "dp": layout.dp,
         "replicas": deployment.replicas,
         "router": deployment.router,
-        **{name: getattr(settings, name) for name in settings.__dataclass_fields__},
+        **engine,
+        "kv_tier": tiers or None,
         **asdict(rank_limits(deployment)),
     }
+
+
+def _tiers(outcome: Outcome, block_bytes: float) -> list[dict[str, Any]] | None:
+    return [tier.stated(block_bytes) for tier in outcome.tiers] or None
 
 
 def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
@@ -172,6 +189,7 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         replica=outcome.replica,
         status=outcome.status,
         session_id=workload.session_id,
+        kv_transfer=outcome.kv_transfer,
         cached_tokens=outcome.cached_tokens,
     )
 

@@ -42,6 +42,8 @@ class RequestTable:
     session_id: NDArray[np.int32] | None = None
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
+    kv_transfer: Ints | None = None
+    """Picoseconds in which KV blocks came from tiers below HBM; 0 where none did."""
 
     def __post_init__(self) -> None:
         n = self.arrival.size
@@ -113,6 +115,8 @@ class RunResult:
     kv_capacity_blocks: int = 0
     kv_peak_blocks: int = 0
     """Most blocks in use at once on any one replica."""
+    kv_tiers: list[dict[str, Any]] | None = None
+    """What went through each tier below HBM, as `kv_cache.tiers` of the summary states it."""
     timeline: Timeline | None = None
     token_gaps: TokenGaps | None = None
     footprint: dict[str, Any] | None = None

@@ -15,7 +15,14 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "results.md").read_te
 
 def test_every_key_and_column_is_described() -> None:
     names = [*schema.json_schema()["properties"], *tables.REQUESTS.names, *tables.TIMELINE.names]
-    for model in (schema.Metrics, schema.KvCache, schema.SloResult, schema.Energy, schema.Cost):
+    for model in (
+        schema.Metrics,
+        schema.KvCache,
+        schema.KvTier,
+        schema.SloResult,
+        schema.Energy,
+        schema.Cost,
+    ):
         names += model.model_fields
     described = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", PAGE))))
     assert set(names) - described == set()

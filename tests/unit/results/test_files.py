@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servetwin.cache.tiers import TierTraffic
 from servetwin.errors import InputError
 from servetwin.results import Slo, compute, read_run, summary, write_run
 from servetwin.types import RunResult, Status, TokenGaps
@@ -79,6 +80,18 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
     first = summary(back)
     assert first == summary(run) | {"notes": first["notes"]}
     assert len(set(first["notes"])) == len(first["notes"])
+
+
+def test_tiers_come_back(tmp_path: Path) -> None:
+    n = 3
+    table = request_table(arrival=[0] * n, finish=[9] * n, kv_transfer=np.array([0, 7, 10**12]))
+    stated = [TierTraffic("host", 9, 2, 5, 1, 4).stated(block_bytes=1000.0)]
+    run = synthetic_run(requests=table, timeline=None, token_gaps=None, kv_tiers=stated)
+    write_run(run, tmp_path)
+    back = read_run(tmp_path)
+    assert_same(table, back.requests)
+    assert back.kv_tiers == stated
+    assert stated[0]["read_bytes"] == 5000
 
 
 def test_a_measured_run_keeps_its_own_columns(tmp_path: Path) -> None:
