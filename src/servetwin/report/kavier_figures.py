@@ -25,7 +25,7 @@ FORMS: dict[str, Look] = {
 }
 
 
-def accuracy(phase: str, rows: Sequence[Row]) -> alt.HConcatChart:
+def accuracy(phase: str, rows: Sequence[Row], subtitle: str) -> alt.HConcatChart:
     """Time per token beside the error, over the length; one panel more for a second reading."""
     readings = list(dict.fromkeys(row["reading"] for row in rows))
     long = [
@@ -52,7 +52,7 @@ def accuracy(phase: str, rows: Sequence[Row]) -> alt.HConcatChart:
     chart: alt.HConcatChart = both.properties(
         title=heading(
             f"{phase.capitalize()} of Llama-3-8B on an A10, one request at a time",
-            "servetwin: each point by a fit to other lengths",
+            subtitle,
         )
     )
     return chart

@@ -108,7 +108,7 @@ def run(
         ):
             power[form].append({**label, **energy.energy_row(load, gpu, money, result)})
         notes += [note for note in by_ours.notes if "prefixes" in note or "would reject" in note]
-    if given.comparable:
+    if given.comparable and given.workload.block_hashes is not None:
         performance = [{**row, **_published(row)} for row in performance]
     return Outcome(
         study="kavier-3",
@@ -126,7 +126,7 @@ def run(
         },
         checks=_checks(performance),
         charts={"caches": lambda: _chart(performance, power)},
-        notes=list(dict.fromkeys([*notes, *_notes(gpu.name)])),
+        notes=list(dict.fromkeys([*notes, *_notes(gpu.name, bool(_checks(performance)))])),
     )
 
 
@@ -193,8 +193,13 @@ def _checks(rows: list[Row]) -> list[Check]:
     return checks
 
 
-def _notes(gpu: str) -> list[str]:
+def _notes(gpu: str, equivalent: bool) -> list[str]:
+    invented = (
+        "each session of the equivalent trace has one prefix, which nobody published: with an "
+        "LRU of its own, one prompt is enough"
+    )
     return [
+        *([invented] if equivalent else []),
         WHOLE_MS,
         "kavier takes the whole prefill of a hit as free; servetwin only the shared prefix",
         "one LRU over all sessions, the session in its key, is what the original calls a cache "

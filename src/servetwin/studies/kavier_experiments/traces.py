@@ -37,17 +37,17 @@ class StudyTrace:
 
 
 def load_trace(trace: Path | None, quick: bool) -> StudyTrace:
-    """Read `trace`, or make the equivalent one; `quick` takes the first requests of it."""
-    from servetwin.workload import read, take
-    from servetwin.workload.marconi import marconi_equivalent
+    """Read `trace`, or make the equivalent one; `quick` takes the first requests of it.
 
-    notes: tuple[str, ...] = ()
-    if trace is None:
-        workload = marconi_equivalent()
-    else:
-        workload = read(trace)
-        notes = ("another trace than Kavier's, so its figures are not compared",)
-    if quick:
-        workload = take(workload, QUICK_REQUESTS)
-        notes = (*notes, f"--quick: only the first {len(workload):,} requests")
-    return StudyTrace(workload, trace is None and not quick, notes)
+    A file that the reproducibility document names and that does not exist is replaced by its
+    equivalent, as in `servetwin study kavier`.
+    """
+    from servetwin.studies.kavier.traces import MARCONI, STAND_INS, find_trace
+
+    path = MARCONI if trace is None else str(trace)
+    found = find_trace(path, QUICK_REQUESTS if quick else None)
+    equivalent = STAND_INS.get(Path(path).name) == MARCONI and not Path(path).exists()
+    notes = found.notes
+    if not equivalent:
+        notes = (*notes, "another trace than Kavier's, so its figures are not compared")
+    return StudyTrace(found.workload, equivalent and not quick, notes)
