@@ -19,6 +19,8 @@ def tables() -> str:
     for name, field in RunSettings.model_fields.items():
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
+        if not extra["panel"]:
+            continue  # has no flag: only a saved run holds it
         default = "" if field.default is None else f"`{str(field.default).lower()}`"
         if isinstance(field.default, str):
             default = f"`{field.default}`"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
-from servetwin.cli.settings import OUTPUT_FIELDS, RunSettings
+from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
 from servetwin.cost import (
     check_deployment,
     derive,
@@ -18,7 +18,7 @@ from servetwin.cost import (
     rank_limits,
     resolve_settings,
 )
-from servetwin.cost.checks import check_parallelism
+from servetwin.cost.checks import check_parallelism, lowered_note
 from servetwin.errors import InputError, nearest
 from servetwin.types import ROUTERS, CostModel, Deployment, Model, Parallelism, Workload
 
@@ -83,9 +83,12 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
     )
     check_parallelism(model, deployment.parallelism)
     notes = [] if model.name in model_names() else [_counted(model)]
+    lowered = ""
     if settings.max_model_len is None:
         deployment, lowered = lower_max_model_len(deployment)
-        notes += [lowered] if lowered else []
+    elif "max_model_len" in settings.defaulted:
+        lowered = lowered_note(model.max_model_len, settings.max_model_len)
+    notes += [lowered] if lowered else []
     check_deployment(deployment)
     return deployment, tuple(notes)
 
@@ -158,6 +161,12 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         **{name: getattr(engine, name) for name in ENGINE if name != "quantization"},
         "quantization": engine.weight_dtype,
         **asdict(rank_limits(deployment)),
+        "defaulted": [name for name in DEFAULTS if _nobody_chose(settings, name)],
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
     return {name: decided.get(name, value) for name, value in known.items()}
+
+
+def _nobody_chose(settings: RunSettings, name: str) -> bool:
+    """Whether a field was left to its default, here or in the run that saved it."""
+    return name in settings.defaulted or getattr(settings, name) in (None, "auto")

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from servetwin.cli.engine_args import EVERY_DEVICE, parse_engine_args
 from servetwin.cli.options import flag_of
-from servetwin.cli.settings import TABLES, RunSettings, split_table
+from servetwin.cli.settings import DEFAULTS, TABLES, RunSettings, panel_of, split_table
 from servetwin.errors import InputError, nearest
 
 __all__ = ["Layer", "Loaded", "from_assignments", "from_flags", "load_settings"]
@@ -69,7 +69,8 @@ def load_settings(
     if merged.get("ep") != EVERY_DEVICE:
         return Loaded(_validated(merged, where), unknown)
     settings = _validated({**merged, "ep": None}, where)
-    return Loaded(settings.model_copy(update={"ep": settings.tp * settings.dp}), unknown)
+    every = {"ep": settings.tp * settings.dp, "defaulted": [*settings.defaulted, "ep"]}
+    return Loaded(settings.model_copy(update=every), unknown)
 
 
 def from_flags(flags: Mapping[str, Any]) -> Layer:
@@ -125,6 +126,8 @@ def _check_names(layer: Layer) -> None:
 
 
 def _lay_over(merged: dict[str, Any], layer: Layer) -> None:
+    if any(panel_of(name) in ("Deployment", "Engine") for name in layer.values):
+        _forget_defaults(merged)
     for name in layer.values:
         for dropped in SOURCES.get(name, ()):
             if layer.values[name] is not None and dropped not in layer.values:
@@ -136,6 +139,18 @@ def _lay_over(merged: dict[str, Any], layer: Layer) -> None:
             merged[name] = {part: text for part, text in parts.items() if text is not None}
         else:
             merged[name] = value
+
+
+def _forget_defaults(merged: dict[str, Any]) -> None:
+    """Take back what an earlier run decided by itself: it may no longer suit."""
+    names = merged.get("defaulted")
+    if not isinstance(names, list) or not all(name in DEFAULTS for name in names):
+        return  # not what a run has saved; left for validation to judge
+    for name in names:
+        merged.pop(name, None)
+    if "ep" in names:
+        merged["ep"] = EVERY_DEVICE
+    del merged["defaulted"]
 
 
 def _table(value: Any) -> dict[str, Any]:

@@ -10,13 +10,25 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["OUTPUT_FIELDS", "TABLES", "RunSettings", "split_table"]
+__all__ = ["DEFAULTS", "OUTPUT_FIELDS", "TABLES", "RunSettings", "panel_of", "split_table"]
 
 TABLES = ("map", "slo")
 """Fields with named parts: `--slo ttft=1s,tpot=50ms`, `--set slo.ttft=1s`, or a YAML table."""
 
 OUTPUT_FIELDS = ("out", "chrome_trace", "report")
 """Fields that say where results go; they are no part of a saved configuration."""
+
+DEFAULTS = (
+    "link",
+    "ep",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "max_model_len",
+    "quantization",
+    "kv_cache_dtype",
+    "async_scheduling",
+)
+"""Fields that follow from the rest of the deployment where nobody sets them."""
 
 
 def split_table(value: Any) -> Any:
@@ -32,14 +44,15 @@ def split_table(value: Any) -> Any:
     return {name.strip(): text.strip() for name, _, text in parts}
 
 
-def _split_numbers(value: Any) -> Any:
+def _split_list(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 Table = Annotated[dict[str, str], BeforeValidator(split_table)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Rates = Annotated[list[Positive], BeforeValidator(_split_numbers), Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(_split_list)]
+Rates = Annotated[list[Positive], BeforeValidator(_split_list), Field(min_length=1)]
 
 
 def _option(default: Any, panel: str, metavar: str, text: str) -> Any:
@@ -171,6 +184,8 @@ class RunSettings(BaseModel):
     )
     report: bool = _option(True, "Output", "", "Write report.html beside the files.")
 
+    defaulted: Names = _option([], "", "NAMES", "Of a saved run: fields whose values nobody chose.")
+
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value(cls, value: Any, info: ValidationInfo) -> Any:
@@ -180,3 +195,17 @@ class RunSettings(BaseModel):
         if extra["metavar"] and any(isinstance(item, bool) for item in items):
             raise ValueError("must not be true or false (as YAML reads yes, no, on and off)")
         return value
+
+    @field_validator("defaulted")
+    @classmethod
+    def _have_defaults(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in DEFAULTS:
+                raise ValueError(f"can only name {', '.join(DEFAULTS)}")
+        return names
+
+
+def panel_of(name: str) -> str:
+    """Heading under which a field stands in `--help`; "" for one that has no flag."""
+    extra: Any = RunSettings.model_fields[name].json_schema_extra
+    return str(extra["panel"])

@@ -15,6 +15,7 @@ __all__ = [
     "check_fits",
     "check_parallelism",
     "lower_max_model_len",
+    "lowered_note",
 ]
 
 GB = 1e9
@@ -177,6 +178,11 @@ def lower_max_model_len(deployment: Deployment) -> tuple[Deployment, str]:
     if not _starts(deployment, fits):
         check_fits(deployment)
     settings = replace(deployment.settings, max_model_len=fits)
-    return replace(deployment, settings=settings), (
-        f"max-model-len lowered from {wanted} to {fits}: the KV cache holds no longer sequence"
-    )
+    return replace(deployment, settings=settings), lowered_note(wanted, fits)
+
+
+def lowered_note(wanted: int, fits: int) -> str:
+    """Say that max_model_len was lowered; "" where it was not."""
+    if fits >= wanted:
+        return ""
+    return f"max-model-len lowered from {wanted} to {fits}: the KV cache holds no longer sequence"

@@ -138,6 +138,8 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
             flat.update(_flat(item, f"{prefix}{key}."))
         else:
             shown = f"{item:,.6g}" if isinstance(item, float) else item
+            if isinstance(item, list):
+                shown = ", ".join(map(str, item))
             flat[f"{prefix}{key}"] = "not set" if item is None else shown
     return flat
 
