@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
 
+from servetwin.cache import ENGINE_POLICIES, PolicyOptions
 from servetwin.sim.inputs import SimInputs
-from servetwin.types import EngineSettings, IterationCost, Workload
+from servetwin.sim.prefixes import find_prefixes
+from servetwin.types import BlockHashes, EngineSettings, IterationCost, Workload
 from servetwin.units import NOT_YET
 
 LONGEST_OUTPUT = 40_000
@@ -20,6 +22,7 @@ class Shape:
 
     scheduler: str
     router: str
+    caching: bool = False
 
 
 def iteration_costs() -> st.SearchStrategy[IterationCost]:
@@ -81,6 +84,42 @@ def workloads(draw: st.DrawFn, *, long_outputs: bool, crowded: bool) -> Workload
 
 
 @st.composite
+def with_prefixes(draw: st.DrawFn, workload: Workload, block_size: int) -> Workload:
+    """Name blocks of the inputs: paths in random trees, one for all or one for each session."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    sizes = [block_size, 2 * block_size] + [block_size // 2] * (block_size % 2 == 0)
+    size = draw(st.sampled_from(sizes))
+    branches = draw(st.integers(1, 4))
+    scope = draw(st.sampled_from(["global", "session"]))
+    sessions = rng.integers(0, 3, len(workload)).astype(np.int32)
+    partial_ends = draw(st.booleans())
+    numbers: dict[tuple[int, ...], int] = {}
+    ids: list[int] = []
+    counts = []
+    for session, tokens in zip(sessions, workload.input_tokens, strict=True):
+        count = int(tokens + (size - 1 if partial_ends else 0)) // size
+        if rng.random() < 0.1:
+            count = int(rng.integers(0, count + 1))
+        # Low branches are taken more often, so that prefixes are shared.
+        path = np.minimum(rng.geometric(0.7, count), branches).tolist()
+        root = int(session) if scope == "global" and draw(st.booleans()) else 0
+        steps = [(root, *path[: end + 1]) for end in range(count)]
+        ids += [numbers.setdefault(step, 7 * len(numbers)) for step in steps]
+        counts.append(count)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    hashes = BlockHashes(offsets, np.array(ids, np.int64), size, scope)
+    return replace(workload, block_hashes=hashes, session_id=sessions)
+
+
+POLICY_OPTIONS = st.builds(
+    PolicyOptions,
+    alpha=st.sampled_from([0.0, 1.0, 20.0]),
+    crossover_tokens=st.sampled_from([1.0, 1e9]),
+    small_share=st.sampled_from([0.1, 0.5]),
+)
+
+
+@st.composite
 def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> SimInputs:
     crowded = shape.scheduler in ("vllm", "sarathi") and draw(st.integers(0, 3)) < 3
     workload = draw(workloads(long_outputs=long_outputs, crowded=crowded))
@@ -94,7 +133,14 @@ def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> 
         max_model_len=1_000_000,
         block_size=block_size,
         async_scheduling=draw(st.booleans()),
+        enable_prefix_caching=shape.caching,
+        # Drawn as evenly as lengths are: hypothesis likes first choices too much.
+        prefix_caching_policy=ENGINE_POLICIES[int(workload.input_tokens.sum()) % 5],
     )
+    prefixes = None
+    if shape.caching:
+        workload = draw(with_prefixes(workload, block_size))
+        prefixes = find_prefixes(workload, settings, options=draw(POLICY_OPTIONS))
     total = workload.input_tokens.astype(np.int64) + workload.output_tokens - 1
     needs = -(-total // block_size)
     if shape.scheduler == "slots":
@@ -113,7 +159,8 @@ def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> 
         max_total_tokens=limit,
         replicas=draw(st.integers(1, 2 if crowded else 4)),
         router=shape.router,
-        seed=draw(st.integers(0, 2**63)),
+        seed=draw(st.integers(0, 2**63 - 1)),
         snapshot_interval=draw(st.sampled_from([0, 7, 100, 5000])) if not long_outputs else 10**6,
         token_gaps=draw(st.sampled_from([True, True, False])),
+        prefixes=prefixes,
     )

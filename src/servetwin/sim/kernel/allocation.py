@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from servetwin.cache import PolicyOptions
+from servetwin.cache.kernel.pool import make_pool
+from servetwin.cache.kernel.state import BLOCK
+from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.state import (
     FOREVER,
+    PREFIX,
     REPLICA,
     SARATHI,
     SCHEDULER_CODES,
@@ -47,6 +54,7 @@ def allocate(inputs: SimInputs) -> State:
         world=_world(inputs, roots.size or n),
         replica=_replicas(inputs, seats),
         seat=_seats(count, seats),
+        **_prefix_caches(inputs, seats),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
@@ -81,6 +89,48 @@ def allocate(inputs: SimInputs) -> State:
     )
 
 
+def _prefix_caches(inputs: SimInputs, seats: int) -> dict[str, Any]:
+    """Arrays of prefix caching; empty ones without it."""
+    prefixes = inputs.prefixes
+    if prefixes is None:
+        none = np.zeros(0, np.int32)
+        return {
+            "prefix": np.zeros(0, PREFIX),
+            "pool": make_pool("vllm-lru", 0, 0, PolicyOptions()),
+            "ids": none,
+            "offsets": np.zeros(0, np.int64),
+            "held": none,
+            "cached": none,
+        }
+    assert isinstance(prefixes.policy, str), "an own policy runs in the reference simulator"
+    blocks, room = prefixes.blocks, _room(inputs)
+    bonus = flop_bonus(
+        blocks.longest, inputs.capacity_blocks, blocks.block_tokens, prefixes.options
+    )
+    return {
+        "prefix": np.zeros(inputs.replicas * seats, PREFIX),
+        "pool": make_pool(
+            prefixes.policy,
+            room,
+            blocks.distinct,
+            prefixes.options,
+            caches=inputs.replicas,
+            bonus=bonus,
+        ),
+        "ids": blocks.ids,
+        "offsets": blocks.offsets,
+        "held": np.zeros(blocks.ids.size, np.int32),
+        "cached": np.zeros(len(inputs.workload), np.int32),
+    }
+
+
+def _room(inputs: SimInputs) -> int:
+    """Blocks of one replica; no more than all requests could ever take, one after another."""
+    tokens = inputs.workload.input_tokens.astype(np.int64) + inputs.workload.output_tokens
+    needs = -(-tokens // inputs.settings.block_size)
+    return min(inputs.capacity_blocks, int(needs.sum()))
+
+
 def _ring_size(inputs: SimInputs) -> int:
     """Power of two above the longest answer that is not rejected."""
     longest = min(int(inputs.workload.output_tokens.max()), inputs.max_total_tokens)
@@ -90,11 +140,16 @@ def _ring_size(inputs: SimInputs) -> int:
 def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
     """Refuse a cluster whose state alone would fill the machine."""
     each = 4 * ring_size + 4 * inputs.settings.block_size + (SEAT.itemsize + 4) * seats
+    advice = "a smaller max_num_seqs or block_size, or shorter outputs"
+    if inputs.prefixes is not None:
+        each += (BLOCK.itemsize + 4) * _room(inputs) + 12 * inputs.prefixes.blocks.distinct
+        each += PREFIX.itemsize * seats
+        advice = "larger blocks, fewer requests, or no prefix caching"
     if each * inputs.replicas > MOST_BYTES:
         raise InputError(
             f"simulating {inputs.replicas:,} replicas takes {each * inputs.replicas / 1e9:.1f} GB "
             f"of state, {each / 1e6:.1f} MB each (most is {MOST_BYTES / 1e9:.0f} GB): use fewer "
-            "replicas, a smaller max_num_seqs or block_size, or shorter outputs"
+            f"replicas, {advice}"
         )
 
 
@@ -107,6 +162,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Rec
         "scheduler": scheduler,
         "lag": inputs.lag,
         "grows": int(scheduler in (VLLM, SARATHI)),
+        "caching": int(inputs.prefixes is not None),
         "budget": engine.max_num_batched_tokens,
         "max_seqs": seats,
         "max_total": inputs.max_total_tokens,
@@ -140,7 +196,7 @@ def _replicas(inputs: SimInputs, seats: int) -> Records:
     records["free"] = inputs.capacity_blocks
     records["idle"] = 1
     records["jump"] = 1
-    for name in ("leaving", "queue_head", "queue_tail", "order_tail"):
+    for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous"):
         records[name] = -1
     records["vacant"] = np.arange(inputs.replicas) * seats
     return records

@@ -106,7 +106,7 @@ def _arrive(state: State, settings: Record, world: Record, request: Int, now: In
         if settings.closed_loop:
             release_followers(state, request, now)
         return
-    r = choose(state, settings, world, now)
+    r = choose(state, settings, world, request, now)
     rep = state.replica[r]
     state.home[request] = r
     state.outstanding[r] += 1
@@ -141,8 +141,10 @@ def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
         return_leaving(state, settings, rep, r)
     _finish_prompts(state, settings, rep, r)
     leave_ring(state, settings, rep, r)
+    if settings.caching and settings.lag == 0 and rep.leaving_count > 0:
+        return_leaving(state, settings, rep, r)
     if settings.scheduler == STATIC and rep.live == 0 and rep.seats > 0:
-        disband(state, settings, rep)
+        disband(state, settings, rep, r)
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
     if rep.idle == 0 and outlasts_clock(rep):

@@ -50,6 +50,7 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         peak_blocks=int(state.replica["peak"].max()),
         gaps=state.gaps,
         snapshots=_snapshots(state, inputs),
+        cached_tokens=None if inputs.prefixes is None else state.cached,
         iterations=int(state.replica["iterations"].sum()),
         split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),

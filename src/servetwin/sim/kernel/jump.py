@@ -12,11 +12,13 @@ from servetwin.sim.kernel.blocks import growth, steps_that_fit
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import duration
 from servetwin.sim.kernel.gaps import bin_of, count_series
+from servetwin.sim.kernel.prefix import take
 from servetwin.sim.kernel.state import CLOCK_END, ORCA, SLOTS, STATIC, Flag, Int, Record, State
 
 __all__ = [
     "boundaries_by",
     "boundary",
+    "catch_up",
     "contexts_read",
     "land",
     "outlasts_clock",
@@ -61,8 +63,10 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
                 # Contexts are still shorter than the window: they cost more with each token.
                 rep.growth += settings.decode_window_ctx * batch
                 steps = min(steps, room // batch + 1)
-        if rep.queue_head >= 0 and rep.leaving_count > 0:
-            steps = np.int64(1)  # somebody may take a seat that becomes free
+        if rep.leaving_count > 0 and (rep.queue_head >= 0 or settings.caching):
+            # Somebody may take a seat that becomes free. With prefix caching, how many blocks
+            # become free shows only when they do, since requests share them.
+            steps = np.int64(1)
         if settings.grows and steps > 1:
             free = rep.free + rep.leaving_blocks
             phases = state.phases[r]
@@ -119,6 +123,16 @@ def shorten(rep: Record, time: Int) -> Flag:
 
 
 @inlined
+def catch_up(state: State, settings: Record, rep: Record, r: Int, time: Int) -> None:
+    """Take the blocks of those plans of the jump that were made before `time`."""
+    if settings.grows and rep.jump > 1:
+        passed = boundaries_by(rep, time - 1, rep.jump - 1)
+        blocks = growth(settings, state.phases[r], rep.batch, rep.step + 1, passed)
+        take(state, settings, rep, r, blocks - rep.ahead)
+        rep.ahead = blocks
+
+
+@inlined
 def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     """Bring the replica to `now`, the end of its jump: the next plan is `step`."""
     steps = rep.jump
@@ -130,7 +144,9 @@ def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
             _count_gaps(state, rep, steps)
     if steps > 1:
         if settings.grows:
-            rep.free -= growth(settings, state.phases[r], rep.batch, rep.step + 1, steps - 1)
+            blocks = growth(settings, state.phases[r], rep.batch, rep.step + 1, steps - 1)
+            take(state, settings, rep, r, blocks - rep.ahead)
+            rep.ahead = 0
             used = settings.capacity - rep.free - rep.leaving_blocks
             if used > rep.peak:
                 rep.peak = used

@@ -4,6 +4,7 @@ Decoding sequences are served as a whole, since they always come first and alway
 budget; so a plan loops only over prompts.
 """
 
+from servetwin.sim.kernel import prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import window_pairs
@@ -39,11 +40,11 @@ def make_plan(state: State, settings: Record, rep: Record, r: Int) -> Flag:
 
 
 @inlined
-def _compute(state: State, settings: Record, rep: Record, number: Int, tokens: Int) -> None:
-    """Put the next `tokens` prompt tokens of a seat into the plan."""
+def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, tokens: Int) -> None:
+    """Put the next `tokens` prompt tokens of a seat, which has the blocks, into the plan."""
     seat = state.seat[number]
     done = seat.computed
-    if done == 0 and state.first_scheduled[seat.request] == NOT_YET:
+    if state.first_scheduled[seat.request] == NOT_YET:
         state.first_scheduled[seat.request] = rep.now
     seat.computed = done + tokens
     if seat.computed == seat.target:
@@ -55,12 +56,7 @@ def _compute(state: State, settings: Record, rep: Record, number: Int, tokens: I
     if settings.window > 0:
         rep.window_pairs += window_pairs(tokens, done, settings.window)
     rep.chunks += 1
-
-
-@inlined
-def _reserve(state: State, rep: Record, number: Int, blocks: Int) -> None:
-    state.seat[number].blocks = blocks
-    rep.free -= blocks
+    prefix.fill(state, settings, r, number)
 
 
 @inlined
@@ -79,33 +75,37 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         if settings.scheduler != SARATHI:
             more = blocks_for(settings, seat.computed + partial) - seat.blocks
     preempted = False
-    while state.phases[r, phase] + more > rep.free:
+    taken = 0
+    while state.phases[r, phase] - taken + more > rep.free:
+        # Those before the last have taken what there was when it gives back what it has.
+        count = min(state.phases[r, phase] - taken, rep.free)
+        prefix.take(state, settings, rep, r, count)
+        taken += count
         preempt_last(state, settings, rep, r)
         preempted = True
         more = 0
         partial = 0
-    rep.free -= state.phases[r, phase]
+    prefix.take(state, settings, rep, r, state.phases[r, phase] - taken)
     left = settings.budget - rep.batch
     if partial > 0:
         number = state.prefilling[r, 0]
-        _compute(state, settings, rep, number, partial)
-        state.seat[number].blocks += more
-        rep.free -= more
+        prefix.grow(state, settings, rep, r, number, state.seat[number].blocks + more)
+        _compute(state, settings, rep, r, number, partial)
         left -= partial
     if preempted:
         return True
     while rep.queue_head >= 0 and left > 0 and rep.seats < settings.max_seqs:
         head = rep.queue_head
         known = state.input_tokens[head] + state.generated[head]
-        whole = blocks_for(settings, known)
-        if whole > rep.free:
+        hits, idle = prefix.find(state, settings, r, head, known)
+        if blocks_for(settings, known) - hits + idle > rep.free:
             break
         number = take_seat(state, settings, rep, r)
-        tokens = min(known, left)
-        if settings.scheduler != SARATHI:
-            whole = blocks_for(settings, tokens)
-        _reserve(state, rep, number, whole)
-        _compute(state, settings, rep, number, tokens)
+        done = state.seat[number].computed
+        tokens = min(known - done, left)
+        upto = known if settings.scheduler == SARATHI else done + tokens
+        prefix.grow(state, settings, rep, r, number, blocks_for(settings, upto))
+        _compute(state, settings, rep, r, number, tokens)
         left -= tokens
         state.prefilling[r, rep.prefills] = number
         rep.prefills += 1
@@ -123,7 +123,7 @@ def _whole_sequence(state: State, settings: Record, request: Int) -> Int:
 def _admit_whole(state: State, settings: Record, rep: Record, r: Int, blocks: Int) -> Int:
     """Seat the head of the queue with KV for its whole sequence."""
     number = take_seat(state, settings, rep, r)
-    _reserve(state, rep, number, blocks)
+    prefix.grow(state, settings, rep, r, number, blocks)
     state.prefilling[r, rep.prefills] = number
     rep.prefills += 1
     return number
@@ -133,12 +133,14 @@ def _admit_whole(state: State, settings: Record, rep: Record, r: Int, blocks: In
 def _plan_orca(state: State, settings: Record, rep: Record, r: Int) -> None:
     left = settings.budget - rep.batch
     while rep.queue_head >= 0 and rep.seats < settings.max_seqs:
-        tokens = state.input_tokens[rep.queue_head]
+        known = state.input_tokens[rep.queue_head]
+        hits, idle = prefix.find(state, settings, r, rep.queue_head, known)
+        tokens = known - hits * settings.block_size
         blocks = _whole_sequence(state, settings, rep.queue_head)
-        if blocks > rep.free or (rep.prefills > 0 and tokens > left):
+        if blocks - hits + idle > rep.free or (rep.prefills > 0 and tokens > left):
             break
         number = _admit_whole(state, settings, rep, r, blocks)
-        _compute(state, settings, rep, number, tokens)
+        _compute(state, settings, rep, r, number, tokens)
         left -= tokens
 
 
@@ -147,11 +149,14 @@ def _plan_static(state: State, settings: Record, rep: Record, r: Int) -> None:
     if rep.seats > 0:
         return
     while rep.queue_head >= 0 and rep.seats < settings.max_seqs:
-        blocks = _whole_sequence(state, settings, rep.queue_head)
-        if blocks > rep.free:
+        head = rep.queue_head
+        hits, idle = prefix.find(state, settings, r, head, state.input_tokens[head])
+        blocks = _whole_sequence(state, settings, head)
+        if blocks - hits + idle > rep.free:
             break
         number = _admit_whole(state, settings, rep, r, blocks)
-        _compute(state, settings, rep, number, state.seat[number].target)
+        seat = state.seat[number]
+        _compute(state, settings, rep, r, number, seat.target - seat.computed)
 
 
 @outlined
@@ -170,5 +175,5 @@ def _plan_slots(state: State, settings: Record, rep: Record, r: Int) -> None:
         seat = state.seat[number]
         tokens = min(seat.target - seat.computed, left)
         if tokens > 0:
-            _compute(state, settings, rep, number, tokens)
+            _compute(state, settings, rep, r, number, tokens)
             left -= tokens

@@ -3,8 +3,10 @@
 import numpy as np
 
 from servetwin.sim import routing
-from servetwin.sim.kernel.compile import inlined
-from servetwin.sim.kernel.state import Int, Ints, Record, State
+from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.jump import catch_up
+from servetwin.sim.kernel.prefix import find
+from servetwin.sim.kernel.state import FOREVER, Int, Ints, Record, State
 from servetwin.types import ROUTERS
 
 __all__ = ["choose"]
@@ -13,6 +15,7 @@ ROUND_ROBIN = ROUTERS.index("round-robin")
 LEAST_OUTSTANDING = ROUTERS.index("least-outstanding")
 LEAST_TOKENS = ROUTERS.index("least-tokens")
 RANDOM = ROUTERS.index("random")
+CACHE_AWARE = ROUTERS.index("cache-aware")
 
 _GAMMA = np.uint64(routing.GAMMA)
 _MIX_1 = np.uint64(routing.MIX_1)
@@ -47,8 +50,27 @@ def _unfinished(state: State, r: Int, time: Int) -> Int:
     return state.outstanding[r] - (state.due[r] if state.due_time[r] < time else 0)
 
 
+@outlined
+def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int:
+    """First replica with the least input tokens of others and uncached ones of `request`."""
+    known = state.input_tokens[request]
+    best = np.int64(0)
+    least = FOREVER
+    for r in range(settings.replicas):
+        catch_up(state, settings, state.replica[r], r, time)
+        tokens = state.outstanding_tokens[r]
+        if state.due_time[r] < time:
+            tokens -= state.due_tokens[r]
+        hits, _ = find(state, settings, r, request, known)
+        ahead = tokens + known - hits * settings.block_size
+        if ahead < least:
+            least = ahead
+            best = np.int64(r)
+    return best
+
+
 @inlined
-def choose(state: State, settings: Record, world: Record, time: Int) -> Int:
+def choose(state: State, settings: Record, world: Record, request: Int, time: Int) -> Int:
     """Replica for a request that arrives at `time`."""
     count = settings.replicas
     if count == 1:
@@ -59,7 +81,9 @@ def choose(state: State, settings: Record, world: Record, time: Int) -> Int:
         return turn
     if settings.router == LEAST_OUTSTANDING:
         return np.int64(_least(state.outstanding, state.due, state.due_time, time))
-    if settings.router == LEAST_TOKENS:
+    if settings.router == CACHE_AWARE and settings.caching:
+        return _least_ahead(state, settings, request, time)
+    if settings.router == LEAST_TOKENS or settings.router == CACHE_AWARE:
         tokens = state.outstanding_tokens
         return np.int64(_least(tokens, state.due_tokens, state.due_time, time))
     first = _below(world, count)

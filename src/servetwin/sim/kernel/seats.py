@@ -1,6 +1,6 @@
 """A request inside an engine: taking a seat, starting to decode, losing the seat, leaving."""
 
-from servetwin.sim.kernel import heap, ring
+from servetwin.sim.kernel import heap, prefix, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
@@ -47,6 +47,9 @@ def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
         seats[rep.order_tail].order_next = number
     rep.order_tail = number
     rep.seats += 1
+    seat.blocks = 0
+    if settings.caching:
+        prefix.begin(state, settings, rep, r, number)
     return number
 
 
@@ -136,22 +139,38 @@ def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) ->
         _depart(state, r, request)
         return
     if settings.lag == 0:
-        rep.free += seat.blocks
-        _vacate(state, settings, rep, number)
         _depart(state, r, request)
+        if settings.caching:  # once all are known who leave now: their order matters
+            _line_up(state, settings, rep, number)
+        else:
+            rep.free += seat.blocks
+            _vacate(state, settings, rep, number)
         return
-    before = rep.leaving
-    seat.leave = rep.step
-    seat.ring_next = before
-    seat.ring_prev = -1
-    if before >= 0:
-        state.seat[before].ring_prev = number
-    rep.leaving = number
-    rep.leaving_count += 1
-    rep.leaving_blocks += seat.blocks
+    _line_up(state, settings, rep, number)
     state.due_time[r] = finish
     state.due[r] += 1
     state.due_tokens[r] += seat.input
+
+
+@inlined
+def _line_up(state: State, settings: Record, rep: Record, number: Int) -> None:
+    """Note a seat that leaves; with prefix caching, in the order of the running list."""
+    seats = state.seat
+    before, after = -1, rep.leaving
+    if settings.caching:
+        while after >= 0 and prefix.precedes(state, after, number):
+            before, after = after, seats[after].ring_next
+    seats[number].leave = rep.step
+    seats[number].ring_next = after
+    seats[number].ring_prev = before
+    if after >= 0:
+        seats[after].ring_prev = number
+    if before >= 0:
+        seats[before].ring_next = number
+    else:
+        rep.leaving = number
+    rep.leaving_count += 1
+    rep.leaving_blocks += seats[number].blocks
 
 
 @inlined
@@ -176,12 +195,16 @@ def release_followers(state: State, request: Int, now: Int) -> None:
 
 
 @outlined
-def disband(state: State, settings: Record, rep: Record) -> None:
-    """A static batch is done: everybody leaves at once."""
-    while rep.order_tail >= 0:
-        number = rep.order_tail
-        rep.free += state.seat[number].blocks
+def disband(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """A static batch is done: everybody leaves at once, in order of admission."""
+    number = rep.order_tail
+    while state.seat[number].order_prev >= 0:
+        number = state.seat[number].order_prev
+    while number >= 0:
+        following = state.seat[number].order_next
+        prefix.release(state, settings, rep, r, number)
         _vacate(state, settings, rep, number)
+        number = following
     rep.batch = 0
     rep.contexts = 0
 
@@ -192,11 +215,14 @@ def return_leaving(state: State, settings: Record, rep: Record, r: Int) -> None:
     number = rep.leaving
     while number >= 0:
         following = state.seat[number].ring_next
+        if settings.caching:
+            prefix.release(state, settings, rep, r, number)
         _vacate(state, settings, rep, number)
         number = following
     rep.leaving = -1
     rep.leaving_count = 0
-    rep.free += rep.leaving_blocks
+    if settings.caching == 0:
+        rep.free += rep.leaving_blocks
     rep.leaving_blocks = 0
     state.outstanding[r] -= state.due[r]
     state.outstanding_tokens[r] -= state.due_tokens[r]
@@ -213,19 +239,18 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
     state.preemptions[request] += 1
     if rep.prefills > 0 and seat.computed < seat.target:
         rep.prefills = 0
-        rep.free += seat.blocks
     elif seat.leave == rep.step:
         _unlink_leaving(state, rep, number)
-        rep.free += seat.blocks
+        prefix.release(state, settings, rep, r, number)
         _vacate(state, settings, rep, number)
         return
     else:
         _stop_decoding(state, settings, rep, r, number)
         rep.live -= 1
-        rep.free += seat.blocks
         ring.remove(state, settings, r, number)
         state.generated[request] = seat.output - (seat.leave - rep.step)
         state.finish[request] = rep.now + rep.staged_cost * settings.lag
+    prefix.release(state, settings, rep, r, number)
     _vacate(state, settings, rep, number)
     state.next_waiting[request] = rep.queue_head
     if rep.queue_head < 0:

@@ -17,7 +17,7 @@ def take_before(state: State, settings: Record, rep: Record, r: Int, time: Int) 
         if rep.idle == 0:
             passed = boundaries_by(rep, due, rep.jump - 1)
         row = state.snapshots[rep.snapshot, r]
-        blocks = settings.capacity - rep.free
+        blocks = settings.capacity - rep.free - rep.ahead
         row.running = rep.seats
         prefill = rep.done_prefill
         decode = rep.done_decode

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.cache.kernel.state import Pool
 from servetwin.units import CLOCK_END_PS
 
 __all__ = [
     "CLOCK_END",
     "FOREVER",
+    "PREFIX",
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
@@ -52,8 +54,8 @@ def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
 
 SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
-    # as contexts grow. `shift`: log2 of the block size, or -1.
-    "scheduler lag grows budget max_seqs max_total capacity block_size shift "
+    # as contexts grow. `caching`: inputs share blocks. `shift`: log2 of the block size, or -1.
+    "scheduler lag grows caching budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn"
@@ -77,9 +79,12 @@ REPLICA = _record(
     "done_prefill done_decode done_iterations done_context "
     "seen_prefill seen_decode seen_iterations seen_context snapshot peak "
     # Finished requests whose seats and blocks return at the next boundary.
-    "leaving_blocks",
+    "leaving_blocks "
+    # With prefix caching: blocks that the jump's further plans have taken already, and
+    # requests admitted so far. `anonymous` heads the blocks in use that nobody can find.
+    "ahead admitted",
     "seats leaving leaving_count idle open queue_head queue_tail queue_length "
-    "order_tail vacant prefills",
+    "order_tail vacant prefills anonymous",
 )
 
 SEAT = _record(
@@ -88,6 +93,13 @@ SEAT = _record(
     "joined leave",
     "request input output generated target computed blocks context phase "
     "ring_next ring_prev order_next order_prev",
+)
+
+PREFIX = _record(
+    # Of the blocks of its input, a seat has `named` ids from `State.ids[first]` on, and has
+    # given `filled` of them to its blocks. `order` ascends along the running list.
+    "first order",
+    "named filled",
 )
 
 SNAPSHOT = np.dtype(
@@ -123,6 +135,18 @@ class State(NamedTuple):
     replica: Records
     seat: Records
     """`max_seqs` consecutive ones for each replica."""
+    prefix: Records
+    """PREFIX of each seat; none without prefix caching, as in the next five."""
+    pool: Pool
+    """The blocks of all replicas."""
+    ids: Shorts
+    """Ids of the full input blocks of all requests."""
+    offsets: Ints
+    """Where in `ids` those of a request begin."""
+    held: Shorts
+    """Beside each of `ids`, the block that its request holds there."""
+    cached: Shorts
+    """By request: tokens found in the cache on first admission."""
     prefilling: Shorts
     """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
     ring: Shorts

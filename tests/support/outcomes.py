@@ -1,0 +1,58 @@
+"""What any outcome must satisfy, and when two are the same."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.types import Status
+from servetwin.units import NOT_YET
+
+__all__ = ["assert_conserved", "assert_same"]
+
+
+def assert_same(expected: Outcome, found: Outcome) -> None:
+    for field in fields(Outcome):
+        if field.name in ("events", "snapshots"):
+            continue  # the kernel takes fewer events; snapshots follow
+        np.testing.assert_array_equal(
+            getattr(found, field.name), getattr(expected, field.name), err_msg=field.name
+        )
+    assert (found.snapshots is None) == (expected.snapshots is None)
+    if found.snapshots is not None and expected.snapshots is not None:
+        for field in fields(found.snapshots):
+            np.testing.assert_array_equal(
+                getattr(found.snapshots, field.name),
+                getattr(expected.snapshots, field.name),
+                err_msg=f"snapshots.{field.name}",
+            )
+
+
+def assert_conserved(inputs: SimInputs, outcome: Outcome) -> None:
+    """Every request finishes or is reported; every token is computed; no block is left."""
+    ok = outcome.status == Status.OK
+    assert np.all(ok | (outcome.status == Status.REJECTED))
+    rejected = ~ok
+    assert np.all(outcome.finish[rejected] == NOT_YET)
+    assert np.all(outcome.replica[rejected] == -1)
+    assert np.all(outcome.arrival[ok] <= outcome.first_scheduled[ok])
+    assert np.all(outcome.first_scheduled[ok] < outcome.first_token[ok])
+    assert np.all(outcome.first_token[ok] <= outcome.finish[ok])
+    assert outcome.peak_blocks <= inputs.capacity_blocks
+    if inputs.token_gaps:
+        assert outcome.gaps.sum() == int((inputs.workload.output_tokens[ok] - 1).sum())
+    rows = outcome.snapshots
+    if rows is not None and rows.running.size:
+        assert not rows.running[-1].any()
+        assert not rows.waiting[-1].any()
+        assert not rows.kv_blocks[-1].any()
+        assert rows.kv_blocks.max() <= inputs.capacity_blocks
+        computed = int(rows.prefill_tokens.sum()) + int(rows.decode_tokens.sum())
+        if outcome.cached_tokens is not None:
+            computed += int(outcome.cached_tokens[ok].sum())
+        total = inputs.workload.input_tokens + inputs.workload.output_tokens - 1
+        assert computed >= int(total[ok].sum()) or outcome.preemptions.any()
+        if outcome.preemptions.sum() == 0:
+            assert computed == int(total[ok].sum())
