@@ -99,8 +99,6 @@ def _write(workload: Workload, target: Path, to: str | None, drop: bool) -> None
     chosen = to or SUFFIXES.get(target.suffix.lower())
     if chosen is None:
         raise InputError(f"{target}: name the format to write (--to servetwin)")
-    if target.is_dir():
-        raise InputError(f"{target}: is a folder; name a file")
     write(workload, target, chosen, drop=drop)
     print(f"Written to {target} ({chosen}): {counted(len(workload), 'request')}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def write(workload: Workload, path: str | Path, format: str, *, drop: bool = Fal
     if format not in WRITABLE:
         hint = nearest(format, WRITABLE) or f"writable formats are {', '.join(WRITABLE)}"
         raise InputError(f"{file}: cannot write the format '{format}'; {hint}")
+    _check_place(workload, file)
     chosen = BY_NAME[format]
     assert chosen.write is not None
     assert chosen.unwritable is not None
@@ -47,7 +49,25 @@ def write(workload: Workload, path: str | Path, format: str, *, drop: bool = Fal
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise InputError(f"{file}: cannot be written ({reason})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _check_place(workload: Workload, file: Path) -> None:
+    """Raise InputError where `file` is a folder, a device, or what `workload` was read from."""
+    try:
+        if file.is_dir():
+            raise InputError(f"{file}: is a folder; name a file")
+        if not file.exists():
+            return
+        if not file.is_file():
+            raise InputError(f"{file}: is not a regular file; name another")
+        source = Path(workload.source)
+        sources = source.iterdir() if source.is_dir() else [source]
+        if any(other.exists() and other.samefile(file) for other in sources):
+            raise InputError(f"{file}: is the trace that is read; name another file")
+    except OSError:
+        return  # what cannot be looked at cannot be written either, and then says why
 
 
 def _without(workload: Workload, lost: list[str]) -> Workload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -205,3 +206,44 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     workload = replace(everything(), parent=None, think_time=None, arrival=np.array([1, 2, 3]))
     with pytest.raises(InputError, match=r"none/w: cannot be written \(No such file"):
         write(workload, tmp_path / "none" / "w", "servetwin")
+
+
+def test_a_trace_does_not_take_its_own_place(tmp_path: Path) -> None:
+    trace = tmp_path / "a.csv"
+    trace.write_text("num_prefill_tokens,num_decode_tokens\n1,2\n")
+    before = trace.read_bytes()
+    (tmp_path / "link.csv").symlink_to(trace)
+    (tmp_path / "hard.csv").hardlink_to(trace)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for spelling in ("a.csv", "sub/../a.csv", "link.csv", "hard.csv", "folder/a.csv"):
+        target = tmp_path / spelling
+        with pytest.raises(InputError) as caught:
+            write(read(trace), target, "azure")
+        assert str(caught.value) == f"{target}: is the trace that is read; name another file"
+        with pytest.raises(InputError, match="is the trace that is read"):
+            write(read(target), trace, "azure")
+    assert trace.read_bytes() == before
+    write(read(trace), tmp_path / "b.csv", "azure")
+
+
+def test_a_session_does_not_take_the_place_of_one_in_its_folder(tmp_path: Path) -> None:
+    session = tmp_path / "a.json"
+    session.write_text('{"requests": [{"in": 1, "out": 1}]}')
+    with pytest.raises(InputError, match=r"a\.json: is the trace that is read"):
+        write(read(tmp_path), session, "dejavu", drop=True)
+    write(read(tmp_path), tmp_path / "b.parquet", "servetwin")
+
+
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; name a file"):
+        write(everything(), tmp_path, "servetwin")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="is not a regular file; name another"):
+        write(everything(), pipe, "servetwin")
+    pipe.unlink()
+    for name in ("a" * 250, "a" * 300, "a." + "b" * 250):
+        with pytest.raises(InputError, match=r"cannot be written \(File name too long\)"):
+            write(everything(), tmp_path / name, "servetwin")
+    assert list(tmp_path.iterdir()) == []
