@@ -77,6 +77,12 @@ def synthetic_run(shape: Shape | None = None, **changes: Any) -> RunResult:
             "created_at": "2026-01-02T03:04:05+00:00",
             "experiment_id": "0123456789ab",
             "cost_model": {"level": "derived", "source": "roofline, NVIDIA A100 data sheet"},
+            "memory_per_gpu": {
+                "weights": 16_060_522_496,
+                "runtime": 1_220_000_000,
+                "kv_cache": 8_589_934_592,
+                "kv_per_token": 131_072.0,
+            },
         },
         "workload": {
             "type": "generated",

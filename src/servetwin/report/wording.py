@@ -79,6 +79,7 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
         "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
         "GPU": _hardware(config),
         "Engine": _engine(config),
+        "Memory": _memory(summary["provenance"].get("memory_per_gpu")),
         "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
         "Source": workload.get("source"),
         "Costs": _cost(cost) if isinstance(cost, dict) else None,
@@ -179,6 +180,15 @@ def _engine(config: dict[str, Any]) -> str:
         limits.append(f"on each of {config['dp']} dp ranks")
     scheduler = config.get("scheduler") or config.get("engine")
     return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
+
+
+def _memory(plan: object) -> str:
+    """Gigabytes of one GPU by what they hold."""
+    parts = {"weights": "weights", "runtime": "runtime", "kv_cache": "KV cache"}
+    if not isinstance(plan, dict) or not all(isinstance(plan.get(k), int | float) for k in parts):
+        return ""
+    sizes = [f"{number(float(plan[key]) / 1e9)} GB {what}" for key, what in parts.items()]
+    return f"{_join(*sizes)} on each GPU"
 
 
 def _load(workload: dict[str, Any]) -> str:

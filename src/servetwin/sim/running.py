@@ -19,6 +19,7 @@ from servetwin.types import (
     CostModel,
     Deployment,
     EngineSettings,
+    MemoryPlan,
     RequestTable,
     RunResult,
     Timeline,
@@ -101,6 +102,7 @@ def simulate(
             "servetwin": __version__,
             "seed": options.seed,
             "cost_model": {"level": cost.level, "source": cost.source},
+            "memory_per_gpu": _memory(cost.memory),
             "simulator": options.engine,
             "iterations": outcome.iterations,
         },
@@ -113,6 +115,16 @@ def simulate(
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
         notes=(*cost.notes, *_notes(deployment.settings, inputs)),
     )
+
+
+def _memory(plan: MemoryPlan) -> dict[str, float]:
+    """Bytes on one device; with data-parallel ranks, of one rank."""
+    return {
+        "weights": plan.weights,
+        "runtime": plan.runtime,
+        "kv_cache": plan.kv,
+        "kv_per_token": plan.kv_per_token,
+    }
 
 
 def _notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, plan_memory, rank_limits, resolve_settings
 from servetwin.cost.memory import runtime_bytes
 from servetwin.errors import InputError
+from servetwin.report.wording import facts
+from servetwin.results import summary
+from servetwin.sim import SimOptions, simulate
 from servetwin.sim.running import describe
-from servetwin.types import Deployment, Parallelism
+from servetwin.types import Deployment, Parallelism, Workload
 
+REFERENCE = SimOptions(engine="reference")
 LIMITS = ("max_num_seqs", "max_num_batched_tokens")
 
 
@@ -70,6 +75,21 @@ def test_blocks_without_experts_to_share_are_those_of_one_rank_times_the_ranks()
     one, four = (plan_memory(deployment(dp, model), 1000) for dp in (1, 4))
     assert replace(four, capacity_blocks=0) == replace(one, capacity_blocks=0)
     assert four.capacity_blocks == 4 * one.capacity_blocks
+
+
+def test_a_result_shows_the_memory_of_one_rank_and_the_blocks_of_all():
+    target = deployment(4, num_gpu_blocks_override=100)
+    tokens = np.ones(1, np.int32)
+    cost = derive(target, 100)
+    run = simulate(target, Workload(np.zeros(1, np.int64), tokens, tokens), cost, REFERENCE)
+    shown = summary(run)
+    memory = shown["provenance"]["memory_per_gpu"]
+    assert memory["weights"] == cost.memory.weights
+    assert memory["kv_cache"] == int(100 * 16 * memory["kv_per_token"])
+    assert shown["metrics"]["kv_cache"]["capacity_blocks"] == 4 * 99
+    assert shown["config"]["num_gpu_blocks_override"] == 100
+    assert "on each of 4 dp ranks" in facts(shown)["Engine"]
+    assert facts(shown)["Memory"].endswith("KV cache on each GPU")
 
 
 def test_results_say_what_the_ranks_come_to():

@@ -36,6 +36,7 @@ def test_everything_a_reader_asks_for_is_there() -> None:
         "2 replicas",
         "synthetic, 400 requests",
         "derived: roofline",
+        "16.1 GB weights, 1.22 GB runtime, 8.59 GB KV cache on each GPU",
         "TTFT",
         "TPOT",
         "ITL",
