@@ -52,14 +52,16 @@ class Queues:
                 return None
             queue.popleft()
             if queue is self.waiting and not self._enter(head, holds(head)):
-                continue
+                continue  # it loads
             head.prompt_end = head.known_tokens
             self.running.append(head)
             return head
         return None
 
     def _enter(self, request: Request, tokens: int) -> bool:
-        """Give `request` what HBM has of it; False where it loads more first."""
+        """Give `request` a slot and what HBM has of it; False where it loads more first."""
+        taken = {other.slot for other in (*self.running, *self.loading)}
+        request.slot = next(slot for slot in range(self.width) if slot not in taken)
         end = self.pool.load(request, tokens)
         if end is None:
             self.pool.begin(request)
@@ -179,11 +181,8 @@ def plan_slots(queues: Queues) -> Batch:
     """llama.cpp: fixed slots; decodes first, then prompts in slot order (section 3.5)."""
     batch = Batch()
     settings = queues.settings
-    taken = {request.slot for request in queues.running}
-    for slot in range(settings.max_num_seqs):
-        if slot not in taken and (request := queues.admit(queues.whole_sequence)):
-            request.slot = slot
-            queues.pool.grow(request, queues.whole_sequence(request))
+    while head := queues.admit(queues.whole_sequence):
+        queues.pool.grow(head, queues.whole_sequence(head))
     queues.running.sort(key=lambda request: request.slot)
     for request in queues.running:
         if request.decoding:
