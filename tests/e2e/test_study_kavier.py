@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from servetwin.cli import main
 
 Done = subprocess.CompletedProcess[str]
 
@@ -184,10 +187,11 @@ BAD_TRACES = {
 
 
 @pytest.mark.parametrize("name", BAD_TRACES)
-def test_a_bad_trace_gets_one_line(name: str, tmp_path: Path) -> None:
+def test_a_bad_trace_gets_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "bad.csv").write_text(BAD_TRACES[name])
-    refused(tmp_path, "--llm Llama-3-8B --gpu A10 --trace bad.csv --output_folder out")
-    assert not (tmp_path / "out").exists()
+    refused(tmp_path, "--llm Llama-3-8B --gpu A10 --trace bad.csv --output_folder out", capsys)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +209,9 @@ def test_a_bad_trace_gets_one_line(name: str, tmp_path: Path) -> None:
         "--llm Llama-3-8B --gpu A10 --trace good.csv --carbon nan",
         "--llm Llama-3-8B --gpu A10 --trace good.csv --output_folder good.csv",
         "--llm Llama-3-8B --gpu A10 --trace good.csv --nonsense 1",
+        "--llm [Llama-3-8B, Llama-4-9B] --gpu A10 --trace good.csv --output_folder out",
+        "--llm Llama-3-8B --gpu A10 --trace [good.csv, nowhere.csv] --output_folder out",
+        "--llm Llama-3-8B --gpu A10 --trace good.csv --export_rate [1, 1e-9] --output_folder out",
         "--llm Llama-3-8B --gpu A10 A100 --trace good.csv",
         "--llm Llama-3-8B --gpu A10 --trace good.csv --kv_cache",
         "--llm Llama-3-8B --gpu A10 --trace good.csv --out x",
@@ -213,17 +220,22 @@ def test_a_bad_trace_gets_one_line(name: str, tmp_path: Path) -> None:
         "--kavier nowhere.parquet --opendc generated",
     ],
 )
-def test_a_bad_flag_gets_one_line(words: str, tmp_path: Path) -> None:
+def test_a_bad_flag_gets_one_line(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "good.csv").write_text(HEAD + "0,0,10,3\n")
-    refused(tmp_path, words)
+    refused(tmp_path, words, capsys)
 
 
-def refused(folder: Path, words: str) -> None:
-    done = kavier(folder, *words.split())
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert done.stdout == ""
-    assert done.stderr.startswith("servetwin: error: ")
-    assert len(done.stderr.splitlines()) == 1
+def refused(folder: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.chdir(folder), pytest.raises(SystemExit) as ended:
+        main(["study", "kavier", *words.split()])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert said.err.startswith("servetwin: error: ")
+    assert len(said.err.splitlines()) == 1
+    assert not (folder / "out").exists()
 
 
 def test_ctrl_c_leaves_readable_parquet(tmp_path: Path) -> None:

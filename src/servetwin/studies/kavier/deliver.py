@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
-from servetwin.studies.kavier.running import Done, Job, run_one
+from servetwin.studies.kavier.running import Done, Job, check_run, run_one
 from servetwin.studies.kavier.settings import Sweep
 
 if TYPE_CHECKING:
@@ -51,15 +51,16 @@ def simulations(job: SimulationJob, json: bool) -> None:
     from servetwin.results.output import replace_file, writing_to
     from servetwin.results.summary import to_json
     from servetwin.studies.kavier import printing
-    from servetwin.studies.kavier.traces import Found, find_trace
+    from servetwin.studies.kavier.traces import find_trace
 
     _check_folder(job.folder)
-    traces: dict[str, Found] = {}
+    for run in job.sweep.runs:
+        check_run(run)
+    traces = {path: find_trace(path, job.requests) for path in _paths(job.sweep)}
     notes, done = list(job.notes), []
+    for found in traces.values():
+        notes += found.notes
     for number, run in enumerate(job.sweep.runs):
-        if run.trace not in traces:
-            traces[run.trace] = find_trace(run.trace, job.requests)
-            notes += traces[run.trace].notes
         with _progress(f"run {number + 1} of {len(job.sweep.runs)}") as told:
             place = _place(job, number)
             done.append(run_one(run, traces[run.trace].workload, Job(job.rates, place, told)))
@@ -74,6 +75,10 @@ def simulations(job: SimulationJob, json: bool) -> None:
         print(to_json(content))
     else:
         printing.show_runs(job.sweep, done, content["notes"], job.folder)
+
+
+def _paths(sweep: Sweep) -> dict[str, None]:
+    return dict.fromkeys(run.trace for run in sweep.runs)
 
 
 def _check_folder(folder: Path | None) -> None:

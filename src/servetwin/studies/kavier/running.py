@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from servetwin.sim.closed_form import ClosedForm, ClosedFormResult
     from servetwin.types import Workload
 
-__all__ = ["Done", "Job", "closed_form", "run_one"]
+__all__ = ["Done", "Job", "check_run", "closed_form", "run_one"]
 
 TYPICAL_CONTEXT = 1000
 """For the memory plan, which no time depends on."""
@@ -66,6 +66,14 @@ def closed_form(run: KavierRun) -> ClosedForm:
     deployment, _ = lower_max_model_len(deployment)
     check_deployment(deployment)
     return Servetwin(deployment, derive(deployment, TYPICAL_CONTEXT))
+
+
+def check_run(run: KavierRun) -> None:
+    """Raise InputError for names and rates that `run_one` would refuse, before any run."""
+    from servetwin.sim.closed_form import Requests, plan_fragments
+
+    nothing = np.zeros(0, np.int64)
+    plan_fragments(closed_form(run), Requests(*[nothing] * 4), run.export_rate)
 
 
 def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
