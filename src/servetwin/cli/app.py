@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from servetwin import __version__
 from servetwin.cli.console import StdoutLostError, guarded_stdout, tell
+from servetwin.cli.interrupts import INTERRUPTED, at_once, in_order
 from servetwin.errors import InputError
 
 __all__ = ["VERBS", "main"]
@@ -25,15 +26,13 @@ VERBS = {
 }
 """Each verb is the `app` of the module of its name in this folder."""
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells count it: 128 and the number of the signal."""
-
 
 class Verb(TyperCommand):
     """A verb that knows its name and purpose, and imports the rest when it is called."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
-        app = import_module(f"servetwin.cli.{self.name}").app
+        with at_once():
+            app = import_module(f"servetwin.cli.{self.name}").app
         return typer.main.get_command(app).make_context(info_name, args, *rest, **extra)
 
 
@@ -73,7 +72,7 @@ def main(args: list[str] | None = None) -> None:
     silently, where the reader of a pipe has left.
     """
     try:
-        with guarded_stdout():
+        with in_order(), guarded_stdout():
             status = _run(sys.argv[1:] if args is None else args)
     except StdoutLostError as lost:
         if isinstance(lost.reason, BrokenPipeError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from servetwin.cli.console import command_line, progress, stdout, warn
+from servetwin.cli.interrupts import at_once, in_thread
 from servetwin.cli.options import PanelCommand, takes_settings
 from servetwin.errors import InputError
 
@@ -47,19 +48,20 @@ def simulate(
     servetwin simulate --model meta-llama/Llama-3.1-8B --gpu A100-80GB \\
         --workload azure-conv --out out/first
     """
-    from servetwin.cli.layers import load_settings
-    from servetwin.cli.output_folder import output_folder
+    with at_once():
+        from servetwin.cli.layers import load_settings
+        from servetwin.cli.output_folder import output_folder
 
-    loaded = load_settings(flags, config, set_ or ())
-    notes: tuple[str, ...] = ()
-    if loaded.unknown:
-        notes = (f"engine options without effect here: {', '.join(loaded.unknown)}",)
-        warn(notes[0])
-    settings = loaded.settings
-    out = output_folder(settings)
+        loaded = load_settings(flags, config, set_ or ())
+        notes: tuple[str, ...] = ()
+        if loaded.unknown:
+            notes = (f"engine options without effect here: {', '.join(loaded.unknown)}",)
+            warn(notes[0])
+        settings = loaded.settings
+        out = output_folder(settings)
     if settings.sweep_rps is not None:
-        from servetwin.cli.sweep import sweep
-
+        with at_once():
+            from servetwin.cli.sweep import sweep
         sweep(settings, out, notes, json)
     else:
         _simulate_once(settings, out, notes, json)
@@ -68,13 +70,14 @@ def simulate(
 def _simulate_once(
     settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_json: bool
 ) -> None:
-    from servetwin.cli.build import prepare
-    from servetwin.cli.energy import energy_options, with_energy
-    from servetwin.report import print_summary
-    from servetwin.results import summary, write_run
+    with at_once():
+        from servetwin.cli.build import prepare
+        from servetwin.cli.energy import energy_options, with_energy
+        from servetwin.report import print_summary
+        from servetwin.results import summary, write_run
 
-    slo, energy = slo_of(settings), energy_options(settings)
-    prepared = prepare(settings)
+        slo, energy = slo_of(settings), energy_options(settings)
+        prepared = prepare(settings)
     run = with_energy(_run(prepared, settings, notes), prepared, energy)
     if out is None:
         content = summary(run, slo)
@@ -96,7 +99,8 @@ def _run(prepared: Prepared, settings: RunSettings, notes: tuple[str, ...]) -> R
 
     with progress("Simulating", len(prepared.workload)) as (tell, say):
         options = replace(sim_options(settings), progress=tell, say=say)
-        run = run_simulation(prepared.deployment, prepared.workload, prepared.cost, options)
+        target = (prepared.deployment, prepared.workload, prepared.cost)
+        run = in_thread(lambda: run_simulation(*target, options))
     return replace(
         run,
         config=prepared.config,

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from servetwin import __version__
 from servetwin.cli.build import Prepared, prepare
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.console import command_line, progress, stdout
+from servetwin.cli.interrupts import INTERRUPTED, at_once
 from servetwin.cli.settings import RunSettings
 from servetwin.cli.simulate import sim_options, slo_of
 from servetwin.errors import InputError
@@ -38,8 +41,9 @@ def sweep(settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_js
     def workload_at(rate: float) -> Workload:
         return build_workload(settings.model_copy(update={"rps": rate}))
 
-    prepared = prepare(settings.model_copy(update={"rps": min(rates)}))
-    with progress("Simulating rates", len(rates)) as (tell, say):
+    with at_once():
+        prepared = prepare(settings.model_copy(update={"rps": min(rates)}))
+    with progress("Simulating rates", len(set(rates))) as (tell, say):
         options = replace(sim_options(settings), snapshot_interval=0, say=say)
         setup = Setup(prepared.deployment, prepared.cost, workload_at, options, slo_of(settings))
         curve = measure(setup, rates, tell)
@@ -51,15 +55,28 @@ def sweep(settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_js
         "command": command_line(),
         "cost_model": {"level": cost.level, "source": cost.source},
     }
-    content["notes"] = [*cost.notes, *prepared.notes, *notes]
+    content["notes"] = [*cost.notes, *prepared.notes, *notes, *_missing(curve)]
     if out is not None:
         write_files(curve, content, out)
     if as_json:
         print(json.dumps(content, indent=2))
-        return
-    _print(curve, prepared, content["notes"])
-    if out is not None:
-        stdout().print(f"\nWritten to {out}/: load_curve.png, .html, .csv and .json", markup=False)
+    else:
+        _print(curve, prepared, content["notes"])
+        if out is not None:
+            files = "load_curve.png, .html, .csv and .json"
+            stdout().print(f"\nWritten to {out}/: {files}", markup=False)
+    if curve.missing:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _missing(curve: LoadCurve) -> list[str]:
+    if not curve.missing:
+        return []
+    found, wanted = len(curve.points), len(curve.points) + len(curve.missing)
+    rates = ", ".join(f"{rate:g}" for rate in curve.missing)
+    return [
+        f"interrupted: {found} of {wanted} rates were simulated; {rates} requests/s are missing"
+    ]
 
 
 def _print(curve: LoadCurve, prepared: Prepared, notes: list[str]) -> None:

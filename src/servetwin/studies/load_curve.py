@@ -11,9 +11,10 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from servetwin.errors import InputError
@@ -34,6 +35,9 @@ ENOUGH = 100
 """Completed requests from which a 99th percentile means something."""
 LATENCY_LIMIT = 1.5
 """Share of the base's 99th percentile beyond which a rate is over the limit."""
+
+Point = tuple[LoadPoint, int]
+"""A rate's figures, and how many requests completed."""
 
 RATE_FIELDS = ("ttft_p99_ms", "e2e_p99_s")
 
@@ -56,6 +60,8 @@ class LoadCurve:
 
     points: tuple[LoadPoint, ...]
     completed: tuple[int, ...]
+    missing: tuple[float, ...] = ()
+    """Rates that were asked for, and that Ctrl-C has left out."""
 
     @property
     def base(self) -> LoadPoint | None:
@@ -83,31 +89,47 @@ def measure(
 ) -> LoadCurve:
     """Simulate at each rate, as many at once as there are cores; `done` counts finished ones.
 
-    Raises InputError for a closed loop, which sets its own rate.
+    Ctrl-C ends it, and the curve holds the rates that have finished; KeyboardInterrupt is
+    raised where none has. Raises InputError for a closed loop, which sets its own rate.
     """
     ordered = sorted(set(rates))
-
-    def at(rate: float) -> tuple[LoadPoint, int]:
-        workload = setup.workload_at(rate)
-        if workload.closed_loop:
-            raise InputError(f"{workload.name}: a closed loop sets its own rate; sweep an open one")
-        run = simulate(setup.deployment, workload, setup.cost, setup.options)
-        content = summary(run, setup.slo)
-        return load_point(rate, content), int(content["metrics"]["completed"])
-
-    # The first alone: it may have to compile the kernel, for which the others would wait.
-    found = [at(ordered[0])]
-    done(1)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        futures = [pool.submit(at, rate) for rate in ordered[1:]]
-        try:
-            for finished, future in enumerate(futures, start=2):
-                found.append(future.result())
-                done(finished)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
+    stop = Event()
+    found: dict[float, Point] = {}
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        # The first alone: it may have to compile the kernel, for which the others would wait.
+        for together in (ordered[:1], ordered[1:]):
+            futures = {pool.submit(_point, setup, rate, stop): rate for rate in together}
+            for future in as_completed(futures):
+                found[futures[future]] = future.result()
+                done(len(found))
+    except KeyboardInterrupt:
+        if not found:
             raise
-    return LoadCurve(tuple(point for point, _ in found), tuple(count for _, count in found))
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    pairs = [found[rate] for rate in sorted(found)]
+    return LoadCurve(
+        points=tuple(point for point, _ in pairs),
+        completed=tuple(count for _, count in pairs),
+        missing=tuple(rate for rate in ordered if rate not in found),
+    )
+
+
+def _point(setup: Setup, rate: float, stop: Event) -> Point:
+    """Simulate at one rate, until `stop` is set; how soon that is noticed is the simulator's."""
+
+    def check(_: int) -> None:
+        if stop.is_set():
+            raise CancelledError
+
+    workload = setup.workload_at(rate)
+    if workload.closed_loop:
+        raise InputError(f"{workload.name}: a closed loop sets its own rate; sweep an open one")
+    options = replace(setup.options, progress=check)
+    content = summary(simulate(setup.deployment, workload, setup.cost, options), setup.slo)
+    return load_point(rate, content), int(content["metrics"]["completed"])
 
 
 def _exceeds(point: LoadPoint, base: LoadPoint) -> bool:
@@ -125,6 +147,7 @@ def describe(curve: LoadCurve, config: dict[str, Any]) -> dict[str, Any]:
         "schema": SCHEMA,
         "config": config,
         **{f"{name}_rps": point and point.offered_rps for name, point in rates.items()},
+        "missing_rps": list(curve.missing),
         "points": [
             {**asdict(point), "completed": completed}
             for point, completed in zip(curve.points, curve.completed, strict=True)

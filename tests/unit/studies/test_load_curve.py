@@ -76,6 +76,7 @@ def test_rates_are_measured_in_order_and_once(tmp_path: Path) -> None:
     assert [item.offered_rps for item in curve.points] == [1.0, 2.0, 4.0]
     assert curve.completed == (120, 120, 120)
     assert told == [1, 2, 3]
+    assert curve.missing == ()
     assert threads == {threading.get_ident()}
     content = describe(curve, {"model": "gpt2"})
     write_curve(curve, content, tmp_path / "out")
@@ -102,3 +103,23 @@ def test_a_failure_at_one_rate_is_told() -> None:
     broken = Setup(whole.deployment, whole.cost, workload_at, whole.options)
     with pytest.raises(InputError, match="no such rate"):
         measure(broken, [1.0, 2.0, 3.0])
+
+
+def test_ctrl_c_keeps_the_rates_that_have_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    whole = setup(requests=10)
+
+    def workload_at(rate: float) -> Any:
+        if rate == interrupted:
+            raise KeyboardInterrupt
+        return whole.workload_at(rate)
+
+    broken = Setup(whole.deployment, whole.cost, workload_at, whole.options)
+    interrupted = 3.0
+    curve = measure(broken, [4.0, 3.0, 1.0, 2.0])
+    assert [item.offered_rps for item in curve.points] == [1.0, 2.0]
+    assert (len(curve.completed), curve.missing) == (2, (3.0, 4.0))
+    assert describe(curve, {})["missing_rps"] == [3.0, 4.0]
+    interrupted = 1.0
+    with pytest.raises(KeyboardInterrupt):
+        measure(broken, [1.0, 2.0])
