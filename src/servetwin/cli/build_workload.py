@@ -10,8 +10,10 @@ import numpy as np
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError, counted
 from servetwin.types import Workload
+from servetwin.units import NOT_YET
 from servetwin.workload import (
     GeneratorSpec,
+    Sessions,
     at_rate,
     generate,
     marconi_equivalent,
@@ -20,8 +22,10 @@ from servetwin.workload import (
     preset,
     read,
     take,
+    with_arrivals,
 )
 from servetwin.workload.arrivals import AtOnce, schedule
+from servetwin.workload.notation import parse_think
 
 __all__ = ["build_workload"]
 
@@ -48,6 +52,10 @@ def build_workload(settings: RunSettings) -> Workload:
 
 
 def _from_trace(settings: RunSettings, path: str) -> Workload:
+    if settings.turns is not None or settings.think is not None:
+        raise InputError(
+            f"--turns and --think make sessions of generated requests; {path} has its own"
+        )
     workload = read(Path(path), format=settings.format, mapping=settings.map)
     return _replayed(settings, workload, path)
 
@@ -61,23 +69,35 @@ def _replayed(settings: RunSettings, workload: Workload, name: str) -> Workload:
         workload = take(workload, settings.requests)
     if settings.arrivals is not None:
         return _with_arrivals(workload, settings, settings.arrivals)
-    return workload if settings.rps is None else at_rate(workload, settings.rps)
+    if settings.rps is None:
+        return workload
+    if _roots(workload) > 1 and workload.span_ps == 0:
+        return _with_arrivals(workload, settings, "poisson")
+    return at_rate(workload, settings.rps)
+
+
+def _roots(workload: Workload) -> int:
+    """Count the requests that wait for no other: in a closed loop, one or more a session."""
+    return int(np.count_nonzero(workload.arrival != NOT_YET))
 
 
 def _with_arrivals(workload: Workload, settings: RunSettings, arrivals: str) -> Workload:
-    if workload.closed_loop:
-        raise InputError(
-            f"--arrivals {arrivals}: {workload.name} is a closed loop, in which requests wait "
-            "for others; it keeps its own arrivals"
-        )
+    """Draw new arrivals. In a closed loop, follow-ups keep their parents and think times."""
     random = np.random.Generator(np.random.PCG64(settings.seed))
-    columns = schedule(parse_arrivals(arrivals, settings.rps), len(workload), random)
-    return replace(
-        workload,
-        arrival=columns.arrival,
-        parent=columns.parent,
-        think_time=columns.think_time,
-    )
+    columns = schedule(parse_arrivals(arrivals, settings.rps), _roots(workload), random)
+    if not workload.closed_loop:
+        return replace(
+            workload,
+            arrival=columns.arrival,
+            parent=columns.parent,
+            think_time=columns.think_time,
+        )
+    if columns.parent is not None:
+        raise InputError(
+            f"--arrivals {arrivals}: the sessions of {workload.name} wait for their answers "
+            "already; give an open process such as poisson"
+        )
+    return with_arrivals(workload, columns.arrival)
 
 
 def _from_preset(settings: RunSettings, name: str) -> Workload:
@@ -86,7 +106,7 @@ def _from_preset(settings: RunSettings, name: str) -> Workload:
             raise InputError(f"--isl and --osl: {MARCONI} has lengths of its own, leave them away")
         return _replayed(settings, marconi_equivalent(), MARCONI)
     workload = generate(_preset_spec(settings, name))
-    if settings.rps is None or settings.arrivals is not None or len(workload) < 2:
+    if settings.rps is None or settings.arrivals is not None or _roots(workload) < 2:
         return workload
     # A preset's rate drifts, so that a part of it comes faster or slower than was asked for.
     return at_rate(workload, settings.rps)
@@ -104,7 +124,7 @@ def _preset_spec(settings: RunSettings, name: str) -> GeneratorSpec:
         spec = replace(spec, input=parse_lengths(settings.isl))
     if settings.osl is not None:
         spec = replace(spec, output=parse_lengths(settings.osl))
-    return spec
+    return replace(spec, sessions=_sessions(settings))
 
 
 def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
@@ -115,4 +135,13 @@ def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
         output=parse_lengths(osl),
         arrivals=AtOnce() if arrivals == "once" else parse_arrivals(arrivals, settings.rps),
         seed=settings.seed,
+        sessions=_sessions(settings),
     )
+
+
+def _sessions(settings: RunSettings) -> Sessions | None:
+    if settings.turns is not None:
+        return Sessions(parse_lengths(settings.turns), parse_think(settings.think or "0s"))
+    if settings.think is not None:
+        raise InputError("--think is the pause between turns: give --turns, too")
+    return None

@@ -23,7 +23,7 @@ __all__ = ["Layer", "Loaded", "from_assignments", "from_flags", "load_settings"]
 FIELDS = tuple(RunSettings.model_fields)
 
 SOURCES = {
-    "trace": ("workload", "isl", "osl", "format", "map"),
+    "trace": ("workload", "isl", "osl", "format", "map", "turns", "think"),
     "workload": ("trace", "format", "map", "isl", "osl"),
     "isl": ("trace", "format", "map"),
     "osl": ("trace", "format", "map"),

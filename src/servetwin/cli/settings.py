@@ -140,7 +140,13 @@ class RunSettings(BaseModel):
         "poisson, constant, gamma:cv=2, closed:concurrency=32,think=1s, …",
     )
     rps: Positive | None = _option(
-        None, "Workload", "RATE", "Requests per second; a trace is played faster or slower."
+        None, "Workload", "RATE", "Requests or sessions a second; a trace plays faster or slower."
+    )
+    turns: str | None = _option(
+        None, "Workload", "LENGTHS", "Sessions of so many requests, each repeating those before it."
+    )
+    think: str | None = _option(
+        None, "Workload", "TIME", "Pause between an answer and the next turn: 5s, exp(5s)."
     )
     requests: Count | None = _option(
         None, "Workload", "N", "How many to generate, or to take from the trace."

@@ -26,7 +26,14 @@ from servetwin.workload.rates import Bursts, Diurnal, Drift, Flat, Shape
 from servetwin.workload.reading import read
 from servetwin.workload.transform import at_rate
 
-__all__ = ["ARRIVAL_WORDS", "LENGTH_WORDS", "parse_arrivals", "parse_duration", "parse_lengths"]
+__all__ = [
+    "ARRIVAL_WORDS",
+    "LENGTH_WORDS",
+    "parse_arrivals",
+    "parse_duration",
+    "parse_lengths",
+    "parse_think",
+]
 
 LENGTH_WORDS = {
     "fixed": "fixed:512, or just 512",
@@ -112,6 +119,12 @@ def parse_duration(text: str) -> float:
     if match is None or factor is None:
         raise InputError(f"{text!r} is not a duration: write 250ms, 1.5s, 2m or 24h")
     return _float(match[1], f"duration {text!r}") * factor
+
+
+def parse_think(text: str) -> Think:
+    """Read a pause of a user: `5s`, or `exp(5s)` for one drawn with that mean."""
+    drawn = re.fullmatch(r"exp\((.*)\)", text.strip())
+    return Think(parse_duration(drawn[1] if drawn else text), exponential=drawn is not None)
 
 
 class _Settings:
@@ -205,10 +218,8 @@ def _lognormal(settings: _Settings) -> Lognormal:
 
 
 def _closed(settings: _Settings) -> ClosedLoop:
-    think = settings.take("think") or "0s"
-    drawn = re.fullmatch(r"exp\((.*)\)", think)
-    pause = Think(parse_duration(drawn[1] if drawn else think), exponential=drawn is not None)
-    return ClosedLoop(settings.whole("concurrency"), pause)
+    think = parse_think(settings.take("think") or "0s")
+    return ClosedLoop(settings.whole("concurrency"), think)
 
 
 def _cv(settings: _Settings) -> float:
