@@ -1,6 +1,8 @@
 """All benchmarks, one after another: `make bench`, or `python -m benchmarks [--quick]`.
 
-Exit status 1 where a goal is not met.
+Names choose some of them: `python -m benchmarks closed_form`. The benchmark `kavier` runs
+only when it is named, since it compares with the original, which has to be installed (see
+benchmarks/kavier.py). Exit status 1 where a goal is not met.
 """
 
 from __future__ import annotations
@@ -9,20 +11,26 @@ import argparse
 import json
 import platform
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks import cache, commands, simulator
+OWN = ("simulator", "cache", "closed_form", "commands")
+NAMES = (*OWN, "kavier")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in NAMES:
+            parser.error(f"no benchmark '{name}': choose from {', '.join(NAMES)}")
     print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     figures = []
-    for measure in (simulator.measure, cache.measure, commands.measure):
-        for figure in measure(arguments.quick):
+    for name in arguments.names or OWN:
+        for figure in import_module(f"benchmarks.{name}").measure(arguments.quick):
             print(figure, flush=True)
             figures.append(figure)
     if arguments.json:
