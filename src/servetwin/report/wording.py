@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 __all__ = [
     "LATENCY_ROWS",
     "PERCENTILE_COLUMNS",
+    "duration",
     "facts",
     "heading",
     "latency_cells",
@@ -93,6 +95,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Throughput": f"{number(metrics['throughput_token_s'])} output tokens/s",
         "Requests": f"{number(metrics['request_throughput_req_s'])} completed/s",
         "Goodput": _goodput(metrics),
+        "SLO": _slo(metrics["slo"]),
         "Completed": _completed(metrics),
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
@@ -104,18 +107,38 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def _goodput(metrics: dict[str, Any]) -> str:
-    slo = metrics["slo"]
+    if metrics["slo"] is None:
+        return ""
+    return f"{number(metrics['goodput_req_s'])} requests/s within the SLO"
+
+
+def _slo(slo: dict[str, Any] | None) -> str:
+    """Say whether the objectives are met, and which of several limits how often."""
     if slo is None:
         return ""
-    limits = ", ".join(
-        f"{name.removesuffix('_ms').upper()} ≤ {number(limit)} ms"
+    limits = {
+        name.removesuffix("_ms"): f"{name.removesuffix('_ms').upper()} ≤ {duration(limit)}"
         for name, limit in slo["targets"].items()
-    )
+    }
+    if len(limits) > 1:
+        limits = {
+            name: f"{text} ({_share(slo['attained'][name])})" for name, text in limits.items()
+        }
     verdict = "met" if slo["met"] else "missed"
     return (
-        f"{number(metrics['goodput_req_s'])} requests/s with {limits}; SLO {verdict}: "
-        f"{slo['attained']['all']:.2%} of {slo['share']:.2%} asked"
+        f"{verdict}: {_share(slo['attained']['all'])} of requests within "
+        f"{' and '.join(limits.values())}; {slo['share'] * 100:.10g} % wanted"
     )
+
+
+def _share(value: float) -> str:
+    """Percent, rounded down: what is just below a limit does not look as if it were met."""
+    return f"{math.floor(value * 1e4 + 1e-6) / 100:.2f} %"
+
+
+def duration(ms: float) -> str:
+    """Format a limit as people write it: 500 ms, 1.5 s."""
+    return f"{ms / 1e3:.6g} s" if ms >= 1e3 else f"{ms:.6g} ms"
 
 
 def _completed(metrics: dict[str, Any]) -> str:
@@ -129,9 +152,9 @@ def _kv_cache(cache: dict[str, Any]) -> str:
     if not capacity:
         return ""
     text = f"at most {number(peak)} of {number(capacity)} blocks on one replica"
-    text += "" if peak is None else f" ({peak / capacity:.0%})"
+    text += "" if peak is None else f" ({peak / capacity * 100:.0f} %)"
     hits = cache["prefix_hit_rate"]
-    text += "" if hits is None else f"; {hits:.1%} of input tokens cached"
+    text += "" if hits is None else f"; {hits * 100:.1f} % of input tokens cached"
     for tier in cache.get("tiers") or ():
         text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
     return text
@@ -195,14 +218,25 @@ def _load(workload: dict[str, Any]) -> str:
     parts = []
     if _whole(workload.get("requests")):
         parts.append(f"{workload['requests']:,} requests")
-    if isinstance(workload.get("rps"), int | float):
-        parts.append(f"{number(float(workload['rps']))}/s")
+    parts.append(_arrivals(workload))
     for key, label in (("input_tokens", "ISL"), ("output_tokens", "OSL")):
         lengths = workload.get(key)
         mean = lengths.get("mean") if isinstance(lengths, dict) else lengths
         if isinstance(mean, int | float):
             parts.append(f"mean {label} {number(float(mean))}")
-    return ", ".join(parts)
+    return _join(*parts)
+
+
+def _arrivals(workload: dict[str, Any]) -> str:
+    """Say how fast requests come, or that they wait for each other."""
+    rps, requests, after = (workload.get(key) for key in ("rps", "requests", "follow_ups"))
+    rate = f"{number(float(rps))}/s" if isinstance(rps, int | float) else ""
+    if not isinstance(requests, int) or requests < 2:
+        return rate
+    if isinstance(after, int) and after:
+        first = f"{requests - after:,} begin {f'at {rate}' if rate else 'at once'}"
+        return f"closed loop ({first}, {after:,} follow an answer)"
+    return "all at once" if workload.get("span_s") == 0 else rate
 
 
 def _cost(cost: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from servetwin.results.metrics import compute
+from servetwin.results.remarks import remarks
 from servetwin.results.slo import Slo
 from servetwin.types import RunResult
 
@@ -42,7 +43,7 @@ def summary(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
         "config": plain(run.config),
         "workload": plain(run.workload),
         "metrics": metrics,
-        "notes": list(dict.fromkeys((*run.notes, *_warnings(metrics)))),
+        "notes": list(dict.fromkeys((*run.notes, *remarks(run, metrics)))),
     }
 
 
@@ -81,12 +82,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     raise TypeError(f"{type(value).__name__} has no place in a JSON file")
-
-
-def _warnings(metrics: dict[str, Any]) -> list[str]:
-    """Say what a reader of the latencies would otherwise miss."""
-    lost = {name: metrics[name] for name in ("rejected", "failed", "unfinished")}
-    told = ", ".join(f"{count:,} {name}" for name, count in lost.items() if count)
-    if not told:
-        return []
-    return [f"Latencies leave out requests that did not complete: {told}."]

@@ -17,7 +17,8 @@ def summarize(workload: Workload) -> dict[str, Any]:
     """Describe a workload in values that JSON can hold.
 
     `rps` is (arrivals - 1) / span over the arrivals known beforehand, null where they do not
-    spread over time. Percentiles are linear-interpolated. `type` is `generated` or `trace`.
+    spread over time. In a closed loop these are the requests that follow no answer; the others
+    are its `follow_ups`. Percentiles are linear-interpolated. `type` is `generated` or `trace`.
     """
     known = int(np.count_nonzero(workload.arrival != NOT_YET))
     span = workload.span_ps
@@ -30,6 +31,7 @@ def summarize(workload: Workload) -> dict[str, Any]:
         "span_s": span / PS_PER_S,
         "input_tokens": _lengths(workload.input_tokens),
         "output_tokens": _lengths(workload.output_tokens),
+        "closed_loop": workload.closed_loop,
         "follow_ups": len(workload) - known,
         "sessions": None,
         "block_hashes": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from servetwin.report import print_summary
-from servetwin.report.wording import latency_cells, number
+from servetwin.report.wording import facts, latency_cells, number, outcome
 from servetwin.results import parse_slo, summary
 from servetwin.types import RunResult, Status
 from support.runs import Shape, request_table, synthetic_run
@@ -44,13 +45,54 @@ def test_everything_a_reader_asks_for_is_there() -> None:
         "E2E",
         "p99",
         "output tokens/s",
-        "SLO missed",
+        "missed: ",
+        "of requests within TTFT ≤ 500 ms (",
+        " %) and TPOT ≤ 50 ms (",
+        " %) and E2E ≤ 10 s (",
+        "99 % wanted",
         "397 of 400, 3 rejected",
         "Preemptions",
         "2,222 of 4,096 blocks",
         "Costs are derived from data sheets",
     ):
-        assert word in text, word
+        assert word in " ".join(text.split()), word
+
+
+def test_a_single_limit_is_said_once() -> None:
+    lines = outcome(summary(synthetic_run(), parse_slo("ttft=1.5s,p=0.5"))["metrics"])
+    assert re.fullmatch(
+        r"met: [0-9.]+ % of requests within TTFT ≤ 1.5 s; 50 % wanted", lines["SLO"]
+    )
+    assert re.fullmatch(r"[0-9.]+ requests/s within the SLO", lines["Goodput"])
+
+
+def test_what_misses_by_little_does_not_look_met() -> None:
+    metrics = summary(synthetic_run(), parse_slo("ttft=1s"))["metrics"]
+    metrics["slo"] |= {"attained": {"ttft": 0.989999, "all": 0.989999}, "met": False}
+    assert outcome(metrics)["SLO"].startswith("missed: 98.99 % of")
+    metrics["slo"] |= {"attained": {"ttft": 0.29, "all": 0.29}}
+    assert outcome(metrics)["SLO"].startswith("missed: 29.00 % of")
+
+
+@pytest.mark.parametrize(
+    ("workload", "shown"),
+    [
+        ({"rps": 2.5, "span_s": 40.0, "follow_ups": 0}, "w, 100 requests, 2.50/s"),
+        ({"rps": None, "span_s": 0.0, "follow_ups": 0}, "w, 100 requests, all at once"),
+        (
+            {"rps": None, "span_s": 0.0, "follow_ups": 92},
+            "w, 100 requests, closed loop (8 begin at once, 92 follow an answer)",
+        ),
+        (
+            {"rps": 0.5, "span_s": 20.0, "follow_ups": 90},
+            "w, 100 requests, closed loop (10 begin at 0.500/s, 90 follow an answer)",
+        ),
+        ({}, "w, 100 requests"),
+    ],
+)
+def test_how_requests_come(workload: dict[str, Any], shown: str) -> None:
+    run = synthetic_run(workload={"dataset": "w", "requests": 100, **workload})
+    assert facts(summary(run))["Workload"] == shown
 
 
 LONG = "x" * 300
