@@ -11,6 +11,7 @@ import pytest
 from servetwin.errors import InputError
 from servetwin.workload import FORMATS, parse_mapping, read
 from servetwin.workload.parsing import text
+from servetwin.workload.parsing.times import UNITS
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,374,44\n"
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n0,1,1\n"
@@ -273,3 +274,54 @@ def test_a_log_with_other_separators_is_told_what_they_are(file: Path) -> None:
     assert message(file, "a\n1,2\n", mapping=both) == (
         "F:2: 2 values where the header names 1 column"
     )
+
+
+EPOCH = {"s": 1700158526, "ms": 1700158526680, "us": 1700158526680123, "ns": 1700158526680123456}
+LENGTHS = {"input": "n", "output": "n"}
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize(
+    "log", ["ts,n\n{},5\n{},5\n", '{{"ts": {}, "n": 5}}\n{{"ts": {}, "n": 5}}']
+)
+def test_times_since_1970_in_a_unit_that_nobody_named(file: Path, unit: str, log: str) -> None:
+    time = EPOCH[unit]
+    content = log.format(time, time + 10)
+    found = message(file, content, mapping={"arrival": "ts", **LENGTHS}).replace("'", "")
+    assert found.endswith(
+        f"ts: {time} s is beyond the year 5000; in {unit} it is 2023: write arrival=ts:{unit}"
+    )
+    named = read(file, mapping={"arrival": f"ts:{unit}", **LENGTHS})
+    assert named.span_ps == 10 * UNITS[unit]
+
+
+def test_times_of_no_known_clock_need_their_unit(file: Path) -> None:
+    for time in ("123456789012345", "9" * 20):
+        found = message(file, f"ts,n\n{time},5\n", mapping={"arrival": "ts", **LENGTHS})
+        assert found == (
+            f"F:2: column 'ts': '{time}' s is beyond the year 5000; name its unit, as in "
+            "arrival=ts:ms"
+        )
+
+
+def test_a_log_that_spans_too_long_in_the_right_unit_gets_no_wrong_advice(file: Path) -> None:
+    rows = f"ts,n\n{EPOCH['ms']},5\n{EPOCH['ms'] + 91 * 86_400_000},5\n"
+    found = message(file, rows, mapping={"arrival": "ts:ms", **LENGTHS})
+    assert found.endswith("is 91 days from the first request; a trace may span 90")
+
+
+FROM_ZERO = [
+    (MOONCAKE.replace(" 0,", f" {EPOCH['ms']},", 1), "F:1: key 'timestamp': ", "timestamp:ms"),
+    (VIDUR + f"{EPOCH['s']}.5,1,1\n", "F:3: column 'arrived_at': ", "arrived_at:s"),
+    (TOKENS.replace(": 0}", f": {EPOCH['ns']}}}"), "F:1: key 'arrival_t", "arrival_time_ns:ns"),
+]
+
+
+@pytest.mark.parametrize(("content", "where", "role"), FROM_ZERO)
+def test_times_since_1970_in_a_format_that_counts_from_0(
+    file: Path, content: str, where: str, role: str
+) -> None:
+    found = message(file, content)
+    assert found.startswith(where)
+    assert "is 19,677 days from the start; a trace may span 90" in found
+    assert found.endswith(f"; read times since 1970 with --map arrival={role},input=…,output=…")

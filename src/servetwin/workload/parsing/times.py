@@ -33,6 +33,8 @@ _STAMP = re.compile(
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1)
+_YEAR = 31_556_952 * PS_PER_S
+"""Mean length of a year of the calendar."""
 
 
 def duration_ps(value: object, unit: int, textual: bool = False) -> int:
@@ -98,7 +100,8 @@ class Clock:
                 try:
                     times.append(self._one(value, batch.textual))
                 except ValueError as error:
-                    raise batch.error(row, column, str(error)) from None
+                    problem = self._wrong_unit(batch, row, column) or str(error)
+                    raise batch.error(row, column, problem) from None
         return self._since_origin(batch, column, times)
 
     def _plain(self, values: Any) -> list[int] | None:
@@ -140,20 +143,58 @@ class Clock:
     def _since_origin(self, batch: Batch, column: str, times: list[int]) -> Ints:
         if self._origin is None:
             self._origin = times[0] if self.relative and times else 0
+            if times and (problem := self._wrong_unit(batch, 0, column)):
+                raise batch.error(0, column, problem)
         origin = self._origin
         since = [time - origin for time in times]
         low = -MAX_TIME_PS if self.relative else 0
         if since and not (min(since) >= low and max(since) <= MAX_TIME_PS):
             row = next(i for i, time in enumerate(since) if not low <= time <= MAX_TIME_PS)
-            raise batch.error(row, column, self._absurd(batch.columns[column][row], since[row]))
+            raise batch.error(row, column, self._absurd(batch, row, column, since[row]))
         return np.array(since, dtype=np.int64)
 
-    def _absurd(self, value: object, since: int) -> str:
+    def _wrong_unit(self, batch: Batch, row: int, column: str) -> str:
+        """Tell of a number that is no time in the unit of a mapping, or return "".
+
+        Gaps between milliseconds that are read as seconds may look plausible; their start,
+        thousands of years ahead, does not.
+        """
+        value, textual = batch.columns[column][row], batch.textual
+        if not self.relative or self.unit == ISO or _year(value, textual, self.unit) <= 5000:
+            return ""
+        own = next(name for name, unit in UNITS.items() if unit == self.unit)
+        problem = f"{shown(value)} {own} is beyond the year 5000"
+        if (unit := _unit_since_1970(value, textual)) is None:
+            return f"{problem}; name its unit, as in arrival={column}:ms"
+        year = int(_year(value, textual, UNITS[unit]))
+        return f"{problem}; in {unit} it is {year}: write arrival={column}:{unit}"
+
+    def _absurd(self, batch: Batch, row: int, column: str, since: int) -> str:
+        value = batch.columns[column][row]
         if since < 0 and not self.relative:
             return f"{shown(value)} is negative; times start at 0"
         days = abs(since) // (86_400 * PS_PER_S)
         start = "the first request" if self.relative else "the start"
-        return f"{shown(value)} is {days:,} days from {start}; a trace may span 90"
+        problem = f"{shown(value)} is {days:,} days from {start}; a trace may span 90"
+        unit = None if self.relative else _unit_since_1970(value, batch.textual)
+        if unit is None:
+            return problem
+        mapping = f"--map arrival={column}:{unit},input=…,output=…"
+        return f"{problem}; read times since 1970 with {mapping}"
+
+
+def _year(value: object, textual: bool, unit: int) -> float:
+    """Return the year of a time since 1970, 0 for what is no number."""
+    try:
+        return 1970 + float(exact_number(value, textual)) * unit / _YEAR
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _unit_since_1970(value: object, textual: bool) -> str | None:
+    """Return the unit in which a number is a time of the years 2000 to 2099."""
+    units = (name for name, unit in UNITS.items() if 2000 <= _year(value, textual, unit) < 2100)
+    return next(units, None)
 
 
 def _minute_start(day: str, minute: str, value: object) -> int:
