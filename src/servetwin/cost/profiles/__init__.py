@@ -1,0 +1,1 @@
+"""Measured kernel timings -> cost models of the level `profiled`."""
