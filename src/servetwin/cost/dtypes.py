@@ -26,8 +26,10 @@ WEIGHT_DTYPES: dict[str, float] = {
     "fp8": 1.0 + 4 / 128**2,
     # One fp16 scale for each output channel; 4096 inputs are typical.
     "int8": 1.0 + 2 / 4096,
-    # NVFP4: one fp8 scale for each 16 values. (MXFP4: one for 32, 0.531 bytes.)
+    # NVFP4: one fp8 scale for each 16 values.
     "fp4": 0.5 + 1 / 16,
+    # One 8-bit exponent for each 32 values.
+    "mxfp4": 0.5 + 1 / 32,
     # AWQ and GPTQ with groups of 128: an fp16 scale and a 4-bit zero each.
     "int4": 0.5 + 2.5 / 128,
 }
@@ -52,7 +54,6 @@ _SPELLINGS = {
     "gptq_marlin": "int4",
     "bitsandbytes": "int4",
     "nvfp4": "fp4",
-    "mxfp4": "fp4",
     "modelopt": "fp8",
     "modelopt_fp4": "fp4",
 }
@@ -107,7 +108,7 @@ def compute_dtype(accelerator: Accelerator, dtype: str) -> tuple[str, str]:
     int4 is always widened to 16 bits first (Marlin kernels); so is every format for which
     the device names no peak.
     """
-    wanted = {"fp16": "bf16", "int4": "bf16"}.get(dtype, dtype)
+    wanted = {"fp16": "bf16", "int4": "bf16", "mxfp4": "fp4"}.get(dtype, dtype)
     if wanted in accelerator.flops:
         return wanted, ""
     fallback = next(

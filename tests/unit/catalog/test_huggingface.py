@@ -132,7 +132,7 @@ def test_more_experts_a_token_than_experts() -> None:
     ("quantization", "dtype"),
     [
         ({"quant_method": "fp8"}, "fp8"),
-        ({"quant_method": "mxfp4"}, "fp4"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "fp4"),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8"),
         ({"quant_method": "gptq", "bits": 8}, "int8"),

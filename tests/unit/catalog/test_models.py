@@ -70,7 +70,7 @@ def test_there_are_enough_models() -> None:
 
 
 def test_entries_are_in_the_words_of_units() -> None:
-    assert {model.dtype for model in models()} == {"fp32", "bf16", "fp8", "fp4", "int4"}
+    assert {model.dtype for model in models()} == {"fp32", "bf16", "fp8", "fp4", "mxfp4", "int4"}
 
 
 @given(st.sampled_from(model_names()), st.randoms(use_true_random=False))

@@ -13,6 +13,7 @@ from servetwin.cost import kv_bytes, plan_memory
 from servetwin.cost.dtypes import WEIGHT_DTYPES
 from servetwin.cost.memory import weights_on_device
 from servetwin.types import AttentionKind, Deployment, EngineSettings, Model, Parallelism
+from servetwin.units import GIB
 
 
 def deployment(
@@ -107,6 +108,12 @@ def test_quantised_models_keep_wide_embeddings():
     assert sizes["fp8"] == pytest.approx(tables + layers * (1 + 4 / 16384), abs=2)
     assert sizes["int4"] == pytest.approx(tables + layers * (0.5 + 2.5 / 128), abs=2)
     assert sizes["fp4"] > sizes["int4"]
+
+
+@pytest.mark.parametrize(("model", "gib"), [("openai/gpt-oss-120b", 60.8), ("gpt-oss-20b", 12.8)])
+def test_weights_in_mxfp4_take_what_the_model_card_says(model, gib):
+    weights = weights_on_device(deployment(model, weight_dtype=find_model(model).dtype))
+    assert weights / GIB == pytest.approx(gib, abs=0.05)
 
 
 def test_experts_are_spread_over_the_devices_that_share_them():

@@ -113,7 +113,7 @@ _QUANTIZED_TYPES = {
 
 
 def weight_dtype(config: Config) -> str:
-    """Read the type of most weights: fp32, bf16 (float16 too), fp8, fp4, int8 or int4.
+    """Read the type of most weights: fp32, bf16 (float16 too), fp8, fp4, mxfp4, int8, int4.
 
     A config that names none is taken for 16 bits, in which it would be served anyway.
     """
@@ -153,7 +153,7 @@ def wide_parts(config: Config) -> tuple[str, ...]:
 def _quantized_dtype(config: Config) -> str:
     method = config.word("quant_method").casefold()
     if method in ("fp8", "mxfp4"):
-        return method.removeprefix("mx")
+        return method
     if method in ("gptq", "awq"):
         return f"int{_choice(config, 'bits', 4)}"
     if method == "bitsandbytes":
