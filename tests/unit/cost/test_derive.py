@@ -46,7 +46,7 @@ def coefficients(cost: IterationCost) -> dict[str, np.ndarray]:
     return {
         name: np.atleast_1d(getattr(cost, name))
         for name in cost.__dataclass_fields__
-        if name != "window"
+        if name != "window" and getattr(cost, name) is not None
     }
 
 
