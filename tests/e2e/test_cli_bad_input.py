@@ -70,6 +70,44 @@ def test_a_missing_trace(tmp_path: Path) -> None:
 
 
 WORKLOAD = ["--isl", "100", "--osl", "10", "--requests", "5"]
+SMALL = [*DEPLOYMENT, *WORKLOAD, "--reference"]
+SWEEP = [*SMALL, "--sweep-rps", "1,2"]
+
+CONFLICTS: dict[str, tuple[list[str], str]] = {
+    "rate": (["--rps", "3"], "--rps: the rates are those of the sweep; leave it or --sweep-rps"),
+    "trace": (["--chrome-trace"], "--chrome-trace: a sweep writes no trace"),
+    "timeline": (["--snapshot-interval", "2s"], "--snapshot-interval: a sweep writes no timeline"),
+    "price": (["--price", "2"], "--price: a sweep computes no cost"),
+    "pue": (["--pue", "1.2"], "--pue: a sweep computes no energy"),
+}
+
+
+@pytest.mark.parametrize("name", list(CONFLICTS))
+def test_what_would_have_no_effect_in_a_sweep(name: str, tmp_path: Path) -> None:
+    args, message = CONFLICTS[name]
+    says(tmp_path, [*DEPLOYMENT, *WORKLOAD, "--sweep-rps", "1,2", *args], [message])
+
+
+def test_what_a_sweep_has_no_use_for_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("rps: 3\nsnapshot_interval: 2s\nchrome_trace: true\n")
+    args = [*SMALL, "--config", "run.yaml", "--sweep-rps", "1,2"]
+    says(tmp_path, args, ["run.yaml:3: chrome_trace: a sweep writes no trace"])
+    # The flag is stronger than the rate and the interval of the file.
+    assert simulate(tmp_path, *args, "--set", "chrome_trace=null").returncode == 0
+
+
+def test_a_rate_of_a_load_curve_runs_alone(tmp_path: Path) -> None:
+    assert simulate(tmp_path, *SWEEP, out="curve").returncode == 0
+    config = ["--config", "curve/load_curve.json"]
+    assert simulate(tmp_path, *config, "--rps", "2").returncode == 0
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_trace_needs_a_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "servetwin", "simulate", *SMALL, "--chrome-trace"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert one_line(done) == "--chrome-trace writes a file: give --out DIR"
+
 
 CHOICES: dict[str, tuple[list[str], list[str]]] = {
     "model": (["--model", "meta-llama/Llama-3.1-9B"], ["unknown model", "Llama-3.1-8B"]),
@@ -84,12 +122,16 @@ CHOICES: dict[str, tuple[list[str], list[str]]] = {
     "set": (["--set", "max_num_seq=4"], ["unknown setting", "max_num_seqs"]),
     "config": (["--config", "none.yaml"], ["none.yaml: no such file"]),
     "slo": (["--slo", "ttft=500"], ["ttft=500", "ttft=500ms"]),
-    "prefix": (["--enable-prefix-caching"], ["prefix caching is not simulated yet"]),
+    "prefix": (["--prefix-caching-policy", "belady"], ["unknown policy", "vllm-lru"]),
     "snapshots": (["--snapshot-interval", "often"], ["--snapshot-interval often", "100ms"]),
     "seed": (["--seed", str(2**63)], ["--seed", "must be below"]),
     "blocks": (["--num-gpu-blocks-override", "9" * 20], ["--num-gpu-blocks-override", "at most"]),
     "snapshots too close": (["--snapshot-interval", "1e-13s"], ["--snapshot-interval 1e-13s"]),
     "sweep": (["--sweep-rps", "1,x"], ["--sweep-rps 'x'"]),
+    "rate of arrivals at once": (
+        ["--arrivals", "once", "--rps", "3"],
+        ["'once' have no rate of their own: leave --rps away"],
+    ),
     "sweep closed": (
         ["--sweep-rps", "1,2", "--arrivals", "closed:concurrency=4"],
         ["set their own rate"],
@@ -116,10 +158,6 @@ def test_an_output_that_would_replace_the_trace(tmp_path: Path) -> None:
     done = simulate(tmp_path, *DEPLOYMENT, "--trace", "out/trace.json")
     assert "would replace out/trace.json" in one_line(done)
     assert trace.read_text() == "[[100, 20]]"
-
-
-SMALL = [*DEPLOYMENT, *WORKLOAD, "--reference"]
-SWEEP = [*SMALL, "--sweep-rps", "1,2"]
 
 
 @pytest.mark.parametrize(

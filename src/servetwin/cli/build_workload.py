@@ -24,7 +24,7 @@ from servetwin.workload import (
     take,
     with_arrivals,
 )
-from servetwin.workload.arrivals import AtOnce, schedule
+from servetwin.workload.arrivals import schedule
 from servetwin.workload.notation import parse_think
 
 __all__ = ["build_workload"]
@@ -133,7 +133,7 @@ def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
         requests=GENERATED if settings.requests is None else settings.requests,
         input=parse_lengths(isl),
         output=parse_lengths(osl),
-        arrivals=AtOnce() if arrivals == "once" else parse_arrivals(arrivals, settings.rps),
+        arrivals=parse_arrivals(arrivals, settings.rps),
         seed=settings.seed,
         sessions=_sessions(settings),
     )

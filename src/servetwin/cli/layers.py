@@ -27,8 +27,21 @@ SOURCES = {
     "workload": ("trace", "format", "map", "isl", "osl"),
     "isl": ("trace", "format", "map"),
     "osl": ("trace", "format", "map"),
+    "rps": ("sweep_rps",),
+    "sweep_rps": ("rps", "snapshot_interval"),
 }
 """Naming one of these drops those that a weaker layer has named."""
+
+NOT_IN_A_SWEEP = {
+    "rps": "the rates are those of the sweep",
+    "snapshot_interval": "a sweep writes no timeline",
+    "chrome_trace": "a sweep writes no trace",
+    "price": "a sweep computes no cost",
+    "electricity_price": "a sweep computes no cost",
+    "carbon": "a sweep computes no energy",
+    "pue": "a sweep computes no energy",
+}
+"""Settings of a single run, and why a sweep has no use for them."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ def load_settings(
         _lay_over(merged, layer)
         where |= layer.where
         unknown += layer.unknown
+    _check_sweep(merged, where)
     if merged.get("ep") != EVERY_DEVICE:
         return Loaded(_validated(merged, where), unknown)
     settings = _validated({**merged, "ep": None}, where)
@@ -123,6 +137,14 @@ def _check_names(layer: Layer) -> None:
                     f"{layer.where[other]} and {layer.where['trace']} exclude each other: "
                     "lengths come from the trace or from a generator"
                 )
+
+
+def _check_sweep(merged: Mapping[str, Any], where: Mapping[str, str]) -> None:
+    if merged.get("sweep_rps") is None:
+        return
+    for name, reason in NOT_IN_A_SWEEP.items():
+        if merged.get(name):
+            raise InputError(f"{where[name]}: {reason}; leave it or {where['sweep_rps']} away")
 
 
 def _lay_over(merged: dict[str, Any], layer: Layer) -> None:

@@ -20,6 +20,8 @@ def output_folder(settings: RunSettings) -> Path | None:
     or would lie beside a result of another kind.
     """
     if settings.out is None:
+        if settings.chrome_trace:
+            raise InputError("--chrome-trace writes a file: give --out DIR")
         return None
     if not settings.out.strip():
         raise InputError("--out '': name a folder, or leave --out away to write no files")
