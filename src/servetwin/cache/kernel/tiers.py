@@ -17,9 +17,9 @@ from servetwin.cache.kernel.compile import inlined, outlined
 from servetwin.cache.kernel.pool import acquire, allocate, make_pools, name, release
 from servetwin.cache.kernel.state import Int, Ints, Pool, Record, Records, Shorts, record_of
 from servetwin.cache.policies import PolicyOptions
-from servetwin.cache.tiers import LATEST, TierLimits
+from servetwin.cache.tiers import LATEST, TierLimits, TierTraffic
 
-__all__ = ["Tiers", "check_integrity", "choose", "demote", "find", "load", "make_tiers"]
+__all__ = ["Tiers", "check_integrity", "choose", "demote", "find", "load", "make_tiers", "traffic"]
 
 TIER = record_of(
     # `blocks` counts within `load_time`; the last four are what the reference counts.
@@ -179,6 +179,14 @@ def load(tiers: Tiers, e: Int, ids: Shorts, first: Int, blocks: Int, now: Int) -
         c = e * count + tiers.source[k]
         _touch(tiers.pool, c, tiers.pool.where[c, ids[first + k]])
     return max(time, now + 1)
+
+
+def traffic(tiers: Tiers, limits: Sequence[TierLimits]) -> tuple[TierTraffic, ...]:
+    """Counts of each tier, summed over the engines."""
+    cache = tiers.pool.cache.reshape(tiers.tier.shape)
+    counts = [tiers.tier[name].sum(0) for name in ("written", "clean", "loaded", "declined")]
+    columns = np.array([*counts, cache["evictions"].sum(0)]).T.tolist()
+    return tuple(TierTraffic(each.name, *row) for each, row in zip(limits, columns, strict=True))
 
 
 def check_integrity(tiers: Tiers) -> None:

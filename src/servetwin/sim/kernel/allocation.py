@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from servetwin.cache import PolicyOptions
 from servetwin.cache.kernel.pool import make_pool
 from servetwin.cache.kernel.state import BLOCK
+from servetwin.cache.kernel.tiers import make_tiers
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
@@ -23,7 +22,9 @@ from servetwin.sim.kernel.state import (
     SNAPSHOT,
     VLLM,
     WORLD,
+    Caches,
     Ints,
+    Loads,
     Records,
     Shorts,
     State,
@@ -54,7 +55,8 @@ def allocate(inputs: SimInputs) -> State:
         world=_world(inputs, roots.size or n),
         replica=_replicas(inputs, seats),
         seat=_seats(count, seats),
-        **_prefix_caches(inputs, seats),
+        caches=_caches(inputs, seats),
+        loads=_loads(inputs, seats),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
@@ -89,39 +91,44 @@ def allocate(inputs: SimInputs) -> State:
     )
 
 
-def _prefix_caches(inputs: SimInputs, seats: int) -> dict[str, Any]:
-    """Arrays of prefix caching; empty ones without it."""
+def _caches(inputs: SimInputs, seats: int) -> Caches:
     prefixes = inputs.prefixes
     if prefixes is None:
         none = np.zeros(0, np.int32)
-        return {
-            "prefix": np.zeros(0, PREFIX),
-            "pool": make_pool("vllm-lru", 0, 0, PolicyOptions()),
-            "ids": none,
-            "offsets": np.zeros(0, np.int64),
-            "held": none,
-            "cached": none,
-        }
+        pool = make_pool("vllm-lru", 0, 0, PolicyOptions())
+        tiers = make_tiers((), inputs.replicas, 0, 0)
+        return Caches(np.zeros(0, PREFIX), pool, none, np.zeros(0, np.int64), none, none, tiers)
     assert isinstance(prefixes.policy, str), "an own policy runs in the reference simulator"
-    blocks, room = prefixes.blocks, _room(inputs)
-    bonus = flop_bonus(
-        blocks.longest, inputs.capacity_blocks, blocks.block_tokens, prefixes.options
+    blocks, capacity, options = prefixes.blocks, inputs.capacity_blocks, prefixes.options
+    bonus = flop_bonus(blocks.longest, capacity, blocks.block_tokens, options)
+    pool = make_pool(
+        prefixes.policy,
+        _room(inputs),
+        blocks.distinct,
+        options,
+        caches=inputs.replicas,
+        bonus=bonus,
     )
-    return {
-        "prefix": np.zeros(inputs.replicas * seats, PREFIX),
-        "pool": make_pool(
-            prefixes.policy,
-            room,
-            blocks.distinct,
-            prefixes.options,
-            caches=inputs.replicas,
-            bonus=bonus,
-        ),
-        "ids": blocks.ids,
-        "offsets": blocks.offsets,
-        "held": np.zeros(blocks.ids.size, np.int32),
-        "cached": np.zeros(len(inputs.workload), np.int32),
-    }
+    return Caches(
+        seat=np.zeros(inputs.replicas * seats, PREFIX),
+        pool=pool,
+        ids=blocks.ids,
+        offsets=blocks.offsets,
+        held=np.zeros(blocks.ids.size, np.int32),
+        cached=np.zeros(len(inputs.workload), np.int32),
+        tiers=make_tiers(inputs.tiers, inputs.replicas, blocks.distinct, blocks.longest, options),
+    )
+
+
+def _loads(inputs: SimInputs, seats: int) -> Loads:
+    n = len(inputs.workload) if inputs.tiers else 0
+    most = min(n, seats * inputs.replicas)
+    return Loads(
+        time=np.zeros(most, np.int64),
+        request=np.zeros(most, np.int32),
+        seat=np.zeros(n, np.int32),
+        transfer=np.zeros(n, np.int64),
+    )
 
 
 def _room(inputs: SimInputs) -> int:
@@ -144,6 +151,8 @@ def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
     if inputs.prefixes is not None:
         each += (BLOCK.itemsize + 4) * _room(inputs) + 12 * inputs.prefixes.blocks.distinct
         each += PREFIX.itemsize * seats
+        for tier in inputs.tiers:
+            each += (BLOCK.itemsize + 12) * tier.blocks + 12 * inputs.prefixes.blocks.distinct
         advice = "larger blocks, fewer requests, or no prefix caching"
     if each * inputs.replicas > MOST_BYTES:
         raise InputError(
@@ -163,6 +172,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Rec
         "lag": inputs.lag,
         "grows": int(scheduler in (VLLM, SARATHI)),
         "caching": int(inputs.prefixes is not None),
+        "tiers": len(inputs.tiers),
         "budget": engine.max_num_batched_tokens,
         "max_seqs": seats,
         "max_total": inputs.max_total_tokens,
@@ -196,7 +206,7 @@ def _replicas(inputs: SimInputs, seats: int) -> Records:
     records["free"] = inputs.capacity_blocks
     records["idle"] = 1
     records["jump"] = 1
-    for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous"):
+    for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous", "ready_head"):
         records[name] = -1
     records["vacant"] = np.arange(inputs.replicas) * seats
     return records

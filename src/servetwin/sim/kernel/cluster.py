@@ -1,9 +1,9 @@
-"""The order of events: arrivals before iteration ends at the same time, then by number."""
+"""The order of events: arrivals, loads and iteration ends of the same time, then by number."""
 
-from servetwin.sim.kernel import heap
+from servetwin.sim.kernel import heap, loading
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import entry, inlined
-from servetwin.sim.kernel.jump import boundary, land, outlasts_clock, shorten, start
+from servetwin.sim.kernel.jump import boundary, catch_up, land, outlasts_clock, shorten, start
 from servetwin.sim.kernel.plan import make_plan
 from servetwin.sim.kernel.router import choose
 from servetwin.sim.kernel.seats import (
@@ -36,17 +36,20 @@ def run_slice(state: State, most_events: Int) -> Int:
     stop = world.events + most_events
     while world.events < stop:
         arrival = _next_arrival(state, world)
+        load = state.loads.time[0] if world.loads > 0 else FOREVER
         wake = state.times[1]
-        now = min(arrival, wake)
+        now = min(arrival, load, wake)
         if now == FOREVER:
             return DONE
         if now > world.snapshot_limit:
             return NEEDS_ROWS
         world.end = now
         world.events += 1
-        if arrival <= wake:
+        if arrival == now:
             request = _take_arrival(state, settings, world)
             _arrive(state, settings, world, request, now)
+        elif load == now:
+            _end_load(state, settings, now)
         else:
             r = soonest(state.times, settings.leaves)
             _iterate(state, settings, r, now)
@@ -120,14 +123,37 @@ def _arrive(state: State, settings: Record, world: Record, request: Int, now: In
     rep.queue_tail = request
     rep.queue_length += 1
     if rep.idle:
-        rep.idle = 0
-        rep.jump = 1
-        rep.first = 0
-        set_time(state.times, settings.leaves, r, now)
+        _wake(state, settings, rep, r, now)
     elif rep.open:
         rep.open = 0
-        if shorten(rep, now):
-            set_time(state.times, settings.leaves, r, boundary(rep, rep.jump))
+        _cut(state, settings, rep, r, now)
+
+
+@inlined
+def _end_load(state: State, settings: Record, now: Int) -> None:
+    """The request whose load ends is ready; its replica wakes, or cuts its jump short."""
+    r = state.home[state.loads.request[0]]
+    rep = state.replica[r]
+    catch_up(state, settings, rep, r, now)
+    loading.finish(state, settings, rep, r)
+    if rep.idle:
+        _wake(state, settings, rep, r, now)
+    else:
+        _cut(state, settings, rep, r, now)
+
+
+@inlined
+def _wake(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+    rep.idle = 0
+    rep.jump = 1
+    rep.first = 0
+    set_time(state.times, settings.leaves, r, now)
+
+
+@inlined
+def _cut(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+    if shorten(rep, now):
+        set_time(state.times, settings.leaves, r, boundary(rep, rep.jump))
 
 
 @inlined

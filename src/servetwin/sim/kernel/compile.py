@@ -9,6 +9,7 @@ from pathlib import Path
 
 import servetwin.cache.kernel as cache_kernel
 from servetwin import units
+from servetwin.cache import tiers
 from servetwin.cache.kernel import compile as compiling
 from servetwin.cache.kernel.compile import entry_of, inlined, outlined
 from servetwin.sim import routing
@@ -19,7 +20,7 @@ __all__ = ["cache_folder", "entry", "inlined", "is_compiled", "outlined"]
 SOURCES = (
     Path(__file__).parent,
     Path(cache_kernel.__file__).parent,
-    *(Path(str(module.__file__)) for module in (routing, units, cost, deployment, result)),
+    *(Path(str(module.__file__)) for module in (routing, tiers, units, cost, deployment, result)),
 )
 """Every file whose code or constants become machine code."""
 

@@ -1,10 +1,12 @@
 """The duration of a plan: `IterationCost`, term by term."""
 
+import numpy as np
+
 from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import Int, Ints, Record, State
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 
-__all__ = ["duration", "window_pairs"]
+__all__ = ["duration", "price_of_chunk", "window_pairs"]
 
 
 @inlined
@@ -23,17 +25,28 @@ def _look_up(table: Ints, slope: Int, index: Int) -> Int:
 
 
 @inlined
-def _attention(settings: Record, replica: Record) -> Int:
+def _attention(settings: Record, pairs: Int, in_windows: Int) -> Int:
     """Prefill attention, floor((a * pairs + w * window pairs) / 2**bits).
 
     Split into whole units and the rest, since the products alone could pass 64 bits.
     """
     fraction = (1 << ATTENTION_FRACTION_BITS) - 1
-    rest = settings.prefill_attn * (replica.pairs & fraction)
-    rest += settings.prefill_window_attn * (replica.window_pairs & fraction)
-    whole = settings.prefill_attn * (replica.pairs >> ATTENTION_FRACTION_BITS)
-    whole += settings.prefill_window_attn * (replica.window_pairs >> ATTENTION_FRACTION_BITS)
+    rest = settings.prefill_attn * (pairs & fraction)
+    rest += settings.prefill_window_attn * (in_windows & fraction)
+    whole = settings.prefill_attn * (pairs >> ATTENTION_FRACTION_BITS)
+    whole += settings.prefill_window_attn * (in_windows >> ATTENTION_FRACTION_BITS)
     return whole + (rest >> ATTENTION_FRACTION_BITS)
+
+
+@inlined
+def price_of_chunk(state: State, settings: Record, tokens: Int, done: Int) -> Int:
+    """Picoseconds that a chunk of `tokens` behind `done` others adds to an iteration."""
+    in_windows = np.int64(0)
+    if settings.window > 0:
+        in_windows = window_pairs(tokens, done, settings.window)
+    linear = _look_up(state.linear, settings.linear_slope, tokens)
+    attention = _attention(settings, tokens * (2 * done + tokens), in_windows)
+    return linear + settings.prefill_chunk + attention
 
 
 @inlined
@@ -50,5 +63,6 @@ def duration(state: State, settings: Record, replica: Record) -> Int:
         seen = min(replica.contexts, settings.window * batch)
         total += settings.decode_window_ctx * seen
     if replica.prefill_tokens > 0:
-        total += replica.chunks * settings.prefill_chunk + _attention(settings, replica)
+        attention = _attention(settings, replica.pairs, replica.window_pairs)
+        total += replica.chunks * settings.prefill_chunk + attention
     return total

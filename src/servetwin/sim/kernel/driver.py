@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from servetwin.cache.kernel.tiers import traffic
 from servetwin.errors import InputError
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows
 from servetwin.sim.kernel.allocation import allocate
@@ -50,7 +51,9 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         peak_blocks=int(state.replica["peak"].max()),
         gaps=state.gaps,
         snapshots=_snapshots(state, inputs),
-        cached_tokens=None if inputs.prefixes is None else state.cached,
+        cached_tokens=None if inputs.prefixes is None else state.caches.cached,
+        kv_transfer=state.loads.transfer if inputs.tiers else None,
+        tiers=traffic(state.caches.tiers, inputs.tiers),
         iterations=int(state.replica["iterations"].sum()),
         split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),

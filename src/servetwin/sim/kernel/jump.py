@@ -8,7 +8,7 @@ coefficients, equal to the sum of the k durations to the last digit.
 import numpy as np
 
 from servetwin.sim.kernel import ring
-from servetwin.sim.kernel.blocks import growth, steps_that_fit
+from servetwin.sim.kernel.blocks import growth, phase_of, steps_that_fit
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import duration
 from servetwin.sim.kernel.gaps import bin_of, count_series
@@ -73,8 +73,8 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
             steps = 1 + steps_that_fit(settings, phases, batch, rep.step + 1, steps - 1, free)
         rep.jump = steps
         rep.open = rep.queue_head < 0 and _admits(settings, rep)
-    elif rep.first == 0 and rep.cost == 0 and rep.queue_head < 0:
-        rep.idle = 1
+    elif rep.first == 0 and rep.cost == 0 and not preempted:
+        rep.idle = 1  # nobody waits, except for blocks that others load
     rep.second = rep.cost if settings.lag else rep.cost + rep.growth
 
 
@@ -83,7 +83,7 @@ def _admits(settings: Record, rep: Record) -> Flag:
     """Whether a request that arrives in mid-jump could be admitted before its end."""
     if settings.scheduler == STATIC:
         return False
-    vacant = rep.seats - rep.leaving_count < settings.max_seqs
+    vacant = rep.seats + rep.loading - rep.leaving_count < settings.max_seqs
     if settings.scheduler == ORCA or settings.scheduler == SLOTS:
         return vacant
     return vacant and rep.batch < settings.budget
@@ -126,10 +126,29 @@ def shorten(rep: Record, time: Int) -> Flag:
 def catch_up(state: State, settings: Record, rep: Record, r: Int, time: Int) -> None:
     """Take the blocks of those plans of the jump that were made before `time`."""
     if settings.grows and rep.jump > 1:
-        passed = boundaries_by(rep, time - 1, rep.jump - 1)
-        blocks = growth(settings, state.phases[r], rep.batch, rep.step + 1, passed)
-        take(state, settings, rep, r, blocks - rep.ahead)
-        rep.ahead = blocks
+        _take_growth(state, settings, rep, r, boundaries_by(rep, time - 1, rep.jump - 1))
+
+
+@inlined
+def _take_growth(state: State, settings: Record, rep: Record, r: Int, plans: Int) -> None:
+    """Take the blocks of the jump's first `plans` further plans that are not taken yet."""
+    if settings.tiers:
+        _take_in_turn(state, settings, rep, r, plans)
+        return
+    blocks = growth(settings, state.phases[r], rep.batch, rep.step + 1, plans)
+    take(state, settings, rep, r, blocks - rep.ahead, rep.now)
+    rep.ahead = blocks
+
+
+@outlined
+def _take_in_turn(state: State, settings: Record, rep: Record, r: Int, plans: Int) -> None:
+    """The same where it matters when each plan was made: what it evicts is written back then."""
+    for plan in range(rep.caught + 1, plans + 1):
+        blocks = state.phases[r, phase_of(settings, rep.step + plan)]
+        if blocks > 0:
+            take(state, settings, rep, r, blocks, boundary(rep, plan))
+            rep.ahead += blocks
+    rep.caught = plans
 
 
 @inlined
@@ -144,9 +163,9 @@ def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
             _count_gaps(state, rep, steps)
     if steps > 1:
         if settings.grows:
-            blocks = growth(settings, state.phases[r], rep.batch, rep.step + 1, steps - 1)
-            take(state, settings, rep, r, blocks - rep.ahead)
+            _take_growth(state, settings, rep, r, steps - 1)
             rep.ahead = 0
+            rep.caught = 0
             used = settings.capacity - rep.free - rep.leaving_blocks
             if used > rep.peak:
                 rep.peak = used

@@ -4,12 +4,24 @@ Decoding sequences are served as a whole, since they always come first and alway
 budget; so a plan loops only over prompts.
 """
 
-from servetwin.sim.kernel import prefix
+import numpy as np
+
+from servetwin.sim.kernel import loading, prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import window_pairs
 from servetwin.sim.kernel.seats import preempt_last, take_seat
-from servetwin.sim.kernel.state import ORCA, SARATHI, SLOTS, STATIC, Flag, Int, Record, State
+from servetwin.sim.kernel.state import (
+    FOREVER,
+    ORCA,
+    SARATHI,
+    SLOTS,
+    STATIC,
+    Flag,
+    Int,
+    Record,
+    State,
+)
 from servetwin.units import NOT_YET
 
 __all__ = ["make_plan"]
@@ -73,19 +85,19 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         seat = state.seat[state.prefilling[r, 0]]
         partial = max(0, min(settings.budget - rep.batch, seat.target - seat.computed))
         if settings.scheduler != SARATHI:
-            more = blocks_for(settings, seat.computed + partial) - seat.blocks
+            more = max(0, blocks_for(settings, seat.computed + partial) - seat.blocks)
     preempted = False
     taken = 0
     while state.phases[r, phase] - taken + more > rep.free:
         # Those before the last have taken what there was when it gives back what it has.
         count = min(state.phases[r, phase] - taken, rep.free)
-        prefix.take(state, settings, rep, r, count)
+        prefix.take(state, settings, rep, r, count, rep.now)
         taken += count
         preempt_last(state, settings, rep, r)
         preempted = True
         more = 0
         partial = 0
-    prefix.take(state, settings, rep, r, state.phases[r, phase] - taken)
+    prefix.take(state, settings, rep, r, state.phases[r, phase] - taken, rep.now)
     left = settings.budget - rep.batch
     if partial > 0:
         number = state.prefilling[r, 0]
@@ -94,17 +106,14 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         left -= partial
     if preempted:
         return True
-    while rep.queue_head >= 0 and left > 0 and rep.seats < settings.max_seqs:
-        head = rep.queue_head
-        known = state.input_tokens[head] + state.generated[head]
-        hits, idle = prefix.find(state, settings, r, head, known)
-        if blocks_for(settings, known) - hits + idle > rep.free:
+    while left > 0:
+        number = _admit(state, settings, rep, r, FOREVER)
+        if number < 0:
             break
-        number = take_seat(state, settings, rep, r)
-        done = state.seat[number].computed
-        tokens = min(known - done, left)
-        upto = known if settings.scheduler == SARATHI else done + tokens
-        prefix.grow(state, settings, rep, r, number, blocks_for(settings, upto))
+        seat = state.seat[number]
+        tokens = min(seat.target - seat.computed, left)
+        upto = seat.target if settings.scheduler == SARATHI else seat.computed + tokens
+        prefix.grow(state, settings, rep, r, number, max(seat.blocks, blocks_for(settings, upto)))
         _compute(state, settings, rep, r, number, tokens)
         left -= tokens
         state.prefilling[r, rep.prefills] = number
@@ -113,57 +122,81 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
 
 
 @inlined
-def _whole_sequence(state: State, settings: Record, request: Int) -> Int:
-    """Blocks that a request will hold when it ends."""
+def _admit(state: State, settings: Record, rep: Record, r: Int, most: Int) -> Int:
+    """Let the next request run, as `Queues.admit` of the reference; -1 where nobody may."""
+    while True:
+        if rep.ready_head >= 0:
+            seat = state.seat[rep.ready_head]
+            if seat.target - seat.computed > most:
+                return np.int64(-1)
+            return loading.join(state, settings, rep)
+        if rep.queue_head < 0 or rep.seats + rep.loading >= settings.max_seqs:
+            return np.int64(-1)
+        head = rep.queue_head
+        known = state.input_tokens[head] + state.generated[head]
+        hits, idle = prefix.find(state, settings, r, head, known)
+        blocks = _room_for(state, settings, head, known)
+        if blocks - hits + idle > rep.free or known - hits * settings.block_size > most:
+            return np.int64(-1)
+        if not loading.begin(state, settings, rep, r, known, hits, blocks):
+            return np.int64(take_seat(state, settings, rep, r))
+
+
+@inlined
+def _room_for(state: State, settings: Record, request: Int, known: Int) -> Int:
+    """Blocks that must be free for a request: for what is known of it, or for its whole life."""
+    if settings.grows:
+        return blocks_for(settings, known)
     stored = state.input_tokens[request] + state.output_tokens[request] - 1
     return blocks_for(settings, stored)
 
 
 @inlined
-def _admit_whole(state: State, settings: Record, rep: Record, r: Int, blocks: Int) -> Int:
-    """Seat the head of the queue with KV for its whole sequence."""
-    number = take_seat(state, settings, rep, r)
-    prefix.grow(state, settings, rep, r, number, blocks)
-    state.prefilling[r, rep.prefills] = number
-    rep.prefills += 1
+def _admit_whole(state: State, settings: Record, rep: Record, r: Int, most: Int) -> Int:
+    """Let the next request run with KV for its whole sequence; -1 where nobody may."""
+    number = _admit(state, settings, rep, r, most)
+    if number >= 0:
+        seat = state.seat[number]
+        blocks = _room_for(state, settings, seat.request, seat.target)
+        prefix.grow(state, settings, rep, r, number, blocks)
+        state.prefilling[r, rep.prefills] = number
+        rep.prefills += 1
     return number
 
 
 @outlined
 def _plan_orca(state: State, settings: Record, rep: Record, r: Int) -> None:
     left = settings.budget - rep.batch
-    while rep.queue_head >= 0 and rep.seats < settings.max_seqs:
-        known = state.input_tokens[rep.queue_head]
-        hits, idle = prefix.find(state, settings, r, rep.queue_head, known)
-        tokens = known - hits * settings.block_size
-        blocks = _whole_sequence(state, settings, rep.queue_head)
-        if blocks - hits + idle > rep.free or (rep.prefills > 0 and tokens > left):
+    most = FOREVER  # the first prompt may be as long as it likes
+    while True:
+        number = _admit_whole(state, settings, rep, r, most)
+        if number < 0:
             break
-        number = _admit_whole(state, settings, rep, r, blocks)
+        seat = state.seat[number]
+        tokens = np.int64(seat.target - seat.computed)
         _compute(state, settings, rep, r, number, tokens)
         left -= tokens
+        most = left
 
 
 @outlined
 def _plan_static(state: State, settings: Record, rep: Record, r: Int) -> None:
     if rep.seats > 0:
         return
-    while rep.queue_head >= 0 and rep.seats < settings.max_seqs:
-        head = rep.queue_head
-        hits, idle = prefix.find(state, settings, r, head, state.input_tokens[head])
-        blocks = _whole_sequence(state, settings, head)
-        if blocks - hits + idle > rep.free:
+    while True:
+        number = _admit_whole(state, settings, rep, r, FOREVER)
+        if number < 0:
             break
-        number = _admit_whole(state, settings, rep, r, blocks)
         seat = state.seat[number]
         _compute(state, settings, rep, r, number, seat.target - seat.computed)
 
 
 @outlined
 def _plan_slots(state: State, settings: Record, rep: Record, r: Int) -> None:
-    while rep.queue_head >= 0 and rep.seats < settings.max_seqs:
-        blocks = _whole_sequence(state, settings, rep.queue_head)
-        number = _admit_whole(state, settings, rep, r, blocks)
+    while True:
+        number = _admit_whole(state, settings, rep, r, FOREVER)
+        if number < 0:
+            break
         at = rep.prefills - 1  # keep prompts in the order of their slots
         while at > 0 and state.prefilling[r, at - 1] > number:
             state.prefilling[r, at] = state.prefilling[r, at - 1]

@@ -1,7 +1,7 @@
 """KV blocks that outlive their request: `reference/prefix.py`, in flat arrays.
 
 A seat knows which block it holds at each place of its input that the workload names
-(`State.held`). All its other blocks are anonymous, and one is as good as another: the replica
+(`Caches.held`). All its other blocks are anonymous, and one is as good as another: the replica
 keeps those in use on one stack, and a seat only their number. Without caching a seat's
 blocks are numbers altogether; either way `rep.free` counts those that nobody uses.
 """
@@ -9,9 +9,9 @@ blocks are numbers altogether; either way `rep.free` counts those that nobody us
 import numpy as np
 
 from servetwin.cache.kernel import pool as cache
-from servetwin.cache.kernel.state import Pool
+from servetwin.cache.kernel.tiers import demote
 from servetwin.sim.kernel.compile import inlined, outlined
-from servetwin.sim.kernel.state import SLOTS, Flag, Int, Record, State
+from servetwin.sim.kernel.state import Caches, Flag, Int, Record, State
 
 __all__ = ["begin", "fill", "find", "grow", "precedes", "release", "take"]
 
@@ -23,19 +23,19 @@ def find(state: State, settings: Record, r: Int, request: Int, known: Int) -> tu
     Short of the whole: of `known` tokens, one must be computed.
     """
     if settings.caching:
-        return _find(state, settings, r, request, known)
+        return _find(state.caches, settings, r, request, known)
     return np.int64(0), np.int64(0)
 
 
 @outlined
-def _find(state: State, settings: Record, r: Int, request: Int, known: Int) -> tuple[Int, Int]:
-    pool = state.pool
-    first = state.offsets[request]
-    most = min(state.offsets[request + 1] - first, (known - 1) // settings.block_size)
+def _find(caches: Caches, settings: Record, r: Int, request: Int, known: Int) -> tuple[Int, Int]:
+    pool = caches.pool
+    first = caches.offsets[request]
+    most = min(caches.offsets[request + 1] - first, (known - 1) // settings.block_size)
     hits = np.int64(0)
     idle = np.int64(0)
     while hits < most:
-        number = cache.lookup(pool, r, state.ids[first + hits])
+        number = cache.lookup(pool, r, caches.ids[first + hits])
         if number < 0:
             break
         idle += pool.block[number].refs == 0
@@ -43,44 +43,63 @@ def _find(state: State, settings: Record, r: Int, request: Int, known: Int) -> t
     return hits, idle
 
 
-@outlined
+@inlined
 def begin(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
     """Give a seat that was just taken the blocks that it finds computed."""
-    pool, seat, prefix = state.pool, state.seat[number], state.prefix[number]
+    seat = state.seat[number]
+    seat.blocks = 0
+    if settings.caching:
+        _begin(state.caches, settings, rep, r, number, seat)
+        if state.preemptions[seat.request] == 0:
+            state.caches.cached[seat.request] = seat.computed
+
+
+@outlined
+def _begin(
+    caches: Caches, settings: Record, rep: Record, r: Int, number: Int, seat: Record
+) -> None:
+    pool, prefix = caches.pool, caches.seat[number]
     request = seat.request
-    first = state.offsets[request]
+    first = caches.offsets[request]
     prefix.first = first
-    prefix.named = state.offsets[request + 1] - first
-    prefix.order = number if settings.scheduler == SLOTS else rep.admitted
-    rep.admitted += 1
-    hits, _ = _find(state, settings, r, request, seat.target)
+    prefix.named = caches.offsets[request + 1] - first
+    hits, _ = _find(caches, settings, r, request, seat.target)
     before = pool.cache[r].available
     for place in range(hits):
-        block = np.int64(cache.lookup(pool, r, state.ids[first + place]))
+        block = np.int64(cache.lookup(pool, r, caches.ids[first + place]))
         cache.acquire(pool, r, block)
-        state.held[first + place] = block
+        caches.held[first + place] = block
     rep.free -= before - pool.cache[r].available
     prefix.filled = hits
     seat.blocks = hits
     seat.computed = hits * settings.block_size
-    if state.preemptions[request] == 0:
-        state.cached[request] = seat.computed
 
 
 @inlined
-def take(state: State, settings: Record, rep: Record, r: Int, count: Int) -> None:
-    """Hand out anonymous blocks, of which `count` must be free."""
+def _allocate(caches: Caches, r: Int, now: Int) -> Int:
+    """Return a block, and write back what it held."""
+    mine = caches.pool.cache[r]
+    mine.evicted = -1
+    number = cache.allocate(caches.pool, r)
+    if mine.evicted >= 0 and caches.tiers.tier.shape[1] > 0:
+        demote(caches.tiers, r, mine.evicted, now)
+    return number
+
+
+@inlined
+def take(state: State, settings: Record, rep: Record, r: Int, count: Int, now: Int) -> None:
+    """Hand out anonymous blocks, of which `count` must be free, for a plan made at `now`."""
     if settings.caching:
-        _take(state.pool, rep, r, count)
+        _take(state.caches, rep, r, count, now)
     rep.free -= count
 
 
 @outlined
-def _take(pool: Pool, rep: Record, r: Int, count: Int) -> None:
+def _take(caches: Caches, rep: Record, r: Int, count: Int, now: Int) -> None:
     for _ in range(count):
-        block = cache.allocate(pool, r)
-        pool.block[block].next = rep.anonymous
-        rep.anonymous = block
+        number = _allocate(caches, r, now)
+        caches.pool.block[number].next = rep.anonymous
+        rep.anonymous = number
 
 
 @inlined
@@ -88,59 +107,60 @@ def grow(state: State, settings: Record, rep: Record, r: Int, number: Int, block
     """Let a seat that has not more hold `blocks` blocks."""
     seat = state.seat[number]
     if settings.caching:
-        _grow(state, rep, r, number, blocks)
+        _grow(state.caches, rep, r, number, seat.blocks, blocks)
     rep.free -= blocks - seat.blocks
     seat.blocks = blocks
 
 
 @outlined
-def _grow(state: State, rep: Record, r: Int, number: Int, blocks: Int) -> None:
-    seat, prefix = state.seat[number], state.prefix[number]
-    for place in range(seat.blocks, min(blocks, prefix.named)):
-        state.held[prefix.first + place] = cache.allocate(state.pool, r)
-    _take(state.pool, rep, r, blocks - max(seat.blocks, prefix.named))
+def _grow(caches: Caches, rep: Record, r: Int, number: Int, before: Int, blocks: Int) -> None:
+    prefix = caches.seat[number]
+    for place in range(before, min(blocks, prefix.named)):
+        caches.held[prefix.first + place] = _allocate(caches, r, rep.now)
+    _take(caches, rep, r, blocks - max(before, prefix.named), rep.now)
 
 
 @inlined
 def fill(state: State, settings: Record, r: Int, number: Int) -> None:
     """The full blocks of what a seat has computed can be found from now on."""
     if settings.caching:
-        _fill(state, settings, r, number)
+        _fill(state.caches, r, number, state.seat[number].computed // settings.block_size)
 
 
 @outlined
-def _fill(state: State, settings: Record, r: Int, number: Int) -> None:
-    prefix = state.prefix[number]
-    full = min(prefix.named, state.seat[number].computed // settings.block_size)
+def _fill(caches: Caches, r: Int, number: Int, full: Int) -> None:
+    prefix = caches.seat[number]
+    full = min(full, prefix.named)
     for place in range(prefix.filled, full):
         at = prefix.first + place
         before = np.int64(-1)
         if place > 0:
-            before = np.int64(state.held[at - 1])
-        cache.name(state.pool, r, state.held[at], state.ids[at], place, before)
+            before = np.int64(caches.held[at - 1])
+        cache.name(caches.pool, r, caches.held[at], caches.ids[at], place, before)
     prefix.filled = full
 
 
 @inlined
 def release(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
     """Take back a seat's blocks, the last first."""
+    blocks = state.seat[number].blocks
     if settings.caching:
-        _release(state, rep, r, number)
+        _release(state.caches, rep, r, number, blocks)
     else:
-        rep.free += state.seat[number].blocks
+        rep.free += blocks
 
 
 @outlined
-def _release(state: State, rep: Record, r: Int, number: Int) -> None:
-    pool, prefix = state.pool, state.prefix[number]
+def _release(caches: Caches, rep: Record, r: Int, number: Int, blocks: Int) -> None:
+    pool, prefix = caches.pool, caches.seat[number]
     before = pool.cache[r].available
-    place = state.seat[number].blocks - 1
+    place = blocks - 1
     while place >= 0:
         if place >= prefix.named:
             block = np.int64(rep.anonymous)
             rep.anonymous = pool.block[block].next
         else:
-            block = np.int64(state.held[prefix.first + place])
+            block = np.int64(caches.held[prefix.first + place])
         cache.release(pool, r, block)
         place -= 1
     rep.free += pool.cache[r].available - before
@@ -149,4 +169,4 @@ def _release(state: State, rep: Record, r: Int, number: Int) -> None:
 @inlined
 def precedes(state: State, one: Int, other: Int) -> Flag:
     """Whether seat `one` stands before seat `other` in the running list."""
-    return state.prefix[one].order < state.prefix[other].order
+    return state.caches.seat[one].order < state.caches.seat[other].order

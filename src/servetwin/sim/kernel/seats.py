@@ -8,9 +8,11 @@ from servetwin.sim.kernel.state import CLOCK_END, SLOTS, STATIC, Int, Record, St
 from servetwin.types import Status
 
 __all__ = [
+    "claim_seat",
     "disband",
     "finish_prompt",
     "leave_ring",
+    "line_up",
     "preempt_last",
     "release_followers",
     "return_leaving",
@@ -23,6 +25,14 @@ OK = int(Status.OK)
 @inlined
 def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     """Move the head of the waiting queue into a vacant seat, last in order of admission."""
+    number = claim_seat(state, settings, rep, r)
+    line_up(state, settings, rep, number)
+    return number
+
+
+@inlined
+def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
+    """Move the head of the waiting queue into a vacant seat, not yet in order of admission."""
     request = rep.queue_head
     rep.queue_head = state.next_waiting[request]
     rep.queue_length -= 1
@@ -41,16 +51,24 @@ def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     seat.generated = state.generated[request]
     seat.target = seat.input + seat.generated
     seat.computed = 0
-    seat.order_prev = rep.order_tail
-    seat.order_next = -1
+    prefix.begin(state, settings, rep, r, number)
+    return number
+
+
+@inlined
+def line_up(state: State, settings: Record, rep: Record, number: Int) -> None:
+    """Put a seat last in the order of admission."""
+    seats = state.seat
+    seats[number].order_prev = rep.order_tail
+    seats[number].order_next = -1
     if rep.order_tail >= 0:
         seats[rep.order_tail].order_next = number
     rep.order_tail = number
     rep.seats += 1
-    seat.blocks = 0
     if settings.caching:
-        prefix.begin(state, settings, rep, r, number)
-    return number
+        order = number if settings.scheduler == SLOTS else rep.admitted
+        state.caches.seat[number].order = order
+        rep.admitted += 1
 
 
 @inlined
@@ -141,25 +159,33 @@ def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) ->
     if settings.lag == 0:
         _depart(state, r, request)
         if settings.caching:  # once all are known who leave now: their order matters
-            _line_up(state, settings, rep, number)
+            _line_up(state, rep, number)
         else:
             rep.free += seat.blocks
             _vacate(state, settings, rep, number)
         return
-    _line_up(state, settings, rep, number)
     state.due_time[r] = finish
     state.due[r] += 1
     state.due_tokens[r] += seat.input
+    if settings.caching:
+        _line_up(state, rep, number)
+        return
+    _note_leaving(state, rep, number, -1, rep.leaving)
+
+
+@outlined
+def _line_up(state: State, rep: Record, number: Int) -> None:
+    """Note that a seat leaves, behind those before it in the running list."""
+    before, after = -1, rep.leaving
+    while after >= 0 and prefix.precedes(state, after, number):
+        before, after = after, state.seat[after].ring_next
+    _note_leaving(state, rep, number, before, after)
 
 
 @inlined
-def _line_up(state: State, settings: Record, rep: Record, number: Int) -> None:
-    """Note a seat that leaves; with prefix caching, in the order of the running list."""
+def _note_leaving(state: State, rep: Record, number: Int, before: Int, after: Int) -> None:
+    """List a seat that leaves, between two others of which there may be none (-1)."""
     seats = state.seat
-    before, after = -1, rep.leaving
-    if settings.caching:
-        while after >= 0 and prefix.precedes(state, after, number):
-            before, after = after, seats[after].ring_next
     seats[number].leave = rep.step
     seats[number].ring_next = after
     seats[number].ring_prev = before

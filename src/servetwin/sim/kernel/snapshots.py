@@ -37,7 +37,7 @@ def take_before(state: State, settings: Record, rep: Record, r: Int, time: Int) 
                 decode += rep.live * passed
                 iterations += passed
                 context += contexts_read(rep, passed)
-        row.waiting = rep.queue_length
+        row.waiting = rep.queue_length + rep.loading
         row.kv_blocks = blocks
         row.prefill_tokens = prefill - rep.seen_prefill
         row.decode_tokens = decode - rep.seen_decode

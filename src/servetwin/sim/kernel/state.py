@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache.kernel.state import Pool
+from servetwin.cache.kernel.tiers import Tiers
 from servetwin.units import CLOCK_END_PS
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
+    "Caches",
     "Flag",
     "Int",
     "Ints",
@@ -54,8 +56,9 @@ def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
 
 SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
-    # as contexts grow. `caching`: inputs share blocks. `shift`: log2 of the block size, or -1.
-    "scheduler lag grows caching budget max_seqs max_total capacity block_size shift "
+    # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
+    # HBM. `shift`: log2 of the block size, or -1.
+    "scheduler lag grows caching tiers budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn"
@@ -63,8 +66,8 @@ SETTINGS = _record(
 
 WORLD = _record(
     # `root`: next request with an arrival of its own. `random` holds the router's 64 bits.
-    # `overrun`: some time has passed the end of the clock.
-    "root roots heap_size turn random events end overrun snapshot_limit"
+    # `overrun`: some time has passed the end of the clock. `loads` are under way.
+    "root roots heap_size loads turn random events end overrun snapshot_limit"
 )
 
 REPLICA = _record(
@@ -82,9 +85,13 @@ REPLICA = _record(
     "leaving_blocks "
     # With prefix caching: blocks that the jump's further plans have taken already, and
     # requests admitted so far. `anonymous` heads the blocks in use that nobody can find.
-    "ahead admitted",
+    "ahead admitted "
+    # With tiers: further plans of the jump that have taken their blocks.
+    "caught",
     "seats leaving leaving_count idle open queue_head queue_tail queue_length "
-    "order_tail vacant prefills anonymous",
+    "order_tail vacant prefills anonymous "
+    # Seats that load or have loaded, and the first and last of the latter.
+    "loading ready_head ready_tail",
 )
 
 SEAT = _record(
@@ -96,7 +103,7 @@ SEAT = _record(
 )
 
 PREFIX = _record(
-    # Of the blocks of its input, a seat has `named` ids from `State.ids[first]` on, and has
+    # Of the blocks of its input, a seat has `named` ids from `Caches.ids[first]` on, and has
     # given `filled` of them to its blocks. `order` ascends along the running list.
     "first order",
     "named filled",
@@ -125,18 +132,11 @@ Record = Any
 """One record, by reference: numba knows its fields and writes through to the array."""
 
 
-class State(NamedTuple):
-    """The arrays, in the order in which they matter."""
+class Caches(NamedTuple):
+    """What prefix caching adds; the arrays are empty without it."""
 
-    settings: Records
-    """One record."""
-    world: Records
-    """One record."""
-    replica: Records
     seat: Records
-    """`max_seqs` consecutive ones for each replica."""
-    prefix: Records
-    """PREFIX of each seat; none without prefix caching, as in the next five."""
+    """PREFIX of each seat."""
     pool: Pool
     """The blocks of all replicas."""
     ids: Shorts
@@ -147,6 +147,34 @@ class State(NamedTuple):
     """Beside each of `ids`, the block that its request holds there."""
     cached: Shorts
     """By request: tokens found in the cache on first admission."""
+    tiers: Tiers
+    """Where blocks go that are evicted."""
+
+
+class Loads(NamedTuple):
+    """Requests whose blocks are on their way from a tier; the arrays are empty without tiers."""
+
+    time: Ints
+    """When they end: a heap by (time, request)."""
+    request: Shorts
+    seat: Shorts
+    """By request: the seat it has while it loads."""
+    transfer: Ints
+    """By request: picoseconds in which its blocks came."""
+
+
+class State(NamedTuple):
+    """The arrays, in the order in which they matter."""
+
+    settings: Records
+    """One record."""
+    world: Records
+    """One record."""
+    replica: Records
+    seat: Records
+    """`max_seqs` consecutive ones for each replica."""
+    caches: Caches
+    loads: Loads
     prefilling: Shorts
     """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
     ring: Shorts
