@@ -1,5 +1,6 @@
 """The nouns of servetwin. Every room speaks in these; none of them computes a result."""
 
+from servetwin.types.attention import AttentionTables
 from servetwin.types.cost import CostModel, IterationCost, MemoryPlan
 from servetwin.types.deployment import (
     ROUTERS,
@@ -24,6 +25,7 @@ __all__ = [
     "SCHEDULERS",
     "Accelerator",
     "AttentionKind",
+    "AttentionTables",
     "BlockHashes",
     "CostModel",
     "Deployment",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.types.attention import AttentionTables
+
 __all__ = ["ATTENTION_FRACTION_BITS", "CostModel", "IterationCost", "MemoryPlan"]
 
 Ints = NDArray[np.int64]
@@ -27,12 +29,14 @@ class IterationCost:
              + decode_ctx * S + decode_window_ctx * min(S, window * B)
              + chunks * prefill_chunk
              + (prefill_attn * A + prefill_window_attn * W) >> ATTENTION_FRACTION_BITS
+             + attention
 
     picoseconds. `A` sums, over the chunks, `c * (2 * done + c)` for a chunk of `c` tokens
     behind `done` computed ones: twice the number of query-key pairs, give or take the
     diagonal. `W` is the same with each query seeing at most `window` keys (see
     `sim.window_pairs`). Past the end of a table, its last entry plus `*_slope` for each
-    further entry. An iteration without tokens does not take place.
+    further entry. `attention` is nothing, or what its tables say. An iteration without tokens
+    does not take place.
     """
 
     base: int
@@ -49,6 +53,7 @@ class IterationCost:
     window: int = 0
     decode_window_ctx: int = 0
     prefill_window_attn: int = 0
+    attention: AttentionTables | None = None
 
     def __post_init__(self) -> None:
         for name in ("linear", "head"):
