@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servetwin.cost.capacity import budget, fitting_length
-from servetwin.cost.memory import kv_bytes, plan_memory, stage_share
+from servetwin.cost.memory import FIXED_RUNTIME_BYTES, kv_bytes, plan_memory, stage_share
 from servetwin.cost.ranks import rank_limits
 from servetwin.errors import InputError
-from servetwin.types import Deployment, Model, Parallelism
+from servetwin.types import Deployment, MemoryPlan, Model, Parallelism
 
 __all__ = [
     "check_deployment",
@@ -111,7 +111,7 @@ def _remedy(deployment: Deployment, fits: int) -> str:
         # It runs shorter sequences as it is, which the problem has said.
         first = whole
     if first is None:
-        return f"no tp up to {MOST_DEVICES} would do"
+        return f"no tp up to {MOST_DEVICES} would do{_smaller_limits(deployment)}"
     text = f"{_devices(deployment, first)} GPUs would do ({_flags(deployment, first)})"
     if first == whole:
         return text
@@ -119,6 +119,20 @@ def _remedy(deployment: Deployment, fits: int) -> str:
     if whole is None:
         return f"{text}; no tp up to {MOST_DEVICES} for {wanted}"
     return f"{text}; {_devices(deployment, whole)} ({_flags(deployment, whole)}) for {wanted}"
+
+
+def _smaller_limits(deployment: Deployment) -> str:
+    """Name the settings that take the memory, where the weights would leave enough of it."""
+    plan = plan_memory(deployment, deployment.settings.max_model_len)
+    least = plan.weights + FIXED_RUNTIME_BYTES + _least_cache(deployment, plan)
+    if least >= budget(deployment):
+        return ""
+    return ", but a smaller max-num-batched-tokens, max-num-seqs or block-size would"
+
+
+def _least_cache(deployment: Deployment, plan: MemoryPlan) -> float:
+    """Bytes of one block for tokens, and of the null block."""
+    return 2 * deployment.settings.block_size * plan.kv_per_token
 
 
 def _with_tp(deployment: Deployment, tp: int) -> Deployment:
@@ -151,11 +165,12 @@ def _misfit(deployment: Deployment, fits: int) -> str:
     where = f"on {deployment.accelerator.name} with {', '.join(cut)}"
     plan = plan_memory(deployment, settings.max_model_len)
     if not _starts(deployment, fits):
-        # One block for tokens, and the null block.
-        needed = plan.weights + plan.runtime + 2 * settings.block_size * plan.kv_per_token
+        blocks = _least_cache(deployment, plan)
+        cache = f" + two KV blocks ({blocks / GB:.1f} GB)" if blocks > 0.05 * GB else ""
         return (
-            f"{model.name} does not fit {where}: weights, runtime and the smallest KV cache need "
-            f"{needed / GB:.1f} GB of each GPU, {budget(deployment) / GB:.1f} GB are available"
+            f"{model.name} does not fit {where}: weights ({plan.weights / GB:.1f} GB) + runtime "
+            f"({plan.runtime / GB:.1f} GB){cache} exceed the {budget(deployment) / GB:.1f} GB "
+            "available of each GPU"
         )
     cache = kv_bytes(model, settings.max_model_len, settings.kv_cache_dtype, layout.tp)
     return (

@@ -41,7 +41,7 @@ def test_weights_too_large_say_how_many_gpus_would_do():
     with pytest.raises(InputError) as caught:
         check_fits(deployment("meta-llama/Llama-3.1-70B", "A100-80GB", max_model_len=8192))
     message = str(caught.value)
-    assert "need 142.6 GB of each GPU, 76.7 GB are available" in message
+    assert "weights (141.1 GB) + runtime (1.5 GB) exceed the 76.7 GB available" in message
     assert message.endswith("2 GPUs would do (tp 2)")
 
 
@@ -106,9 +106,18 @@ def test_blocks_that_were_ordered_are_not_blamed_on_the_memory():
         lower_max_model_len(deployment("meta-llama/Llama-3.1-70B", "A100-80GB", **few))
 
 
+def test_limits_that_take_the_memory_are_named():
+    many = deployment("meta-llama/Llama-3.1-8B", "A100-80GB", scheduler="slots", max_num_seqs=10**5)
+    with pytest.raises(InputError, match=r"runtime \(129\.2 GB\) .* smaller .* max-num-seqs"):
+        lower_max_model_len(many)
+    none = deployment("bigscience/bloom", "T4", gpu_memory_utilization=0.15)
+    with pytest.raises(InputError, match=r"no tp up to 64 would do$"):
+        check_fits(none)
+
+
 def test_a_block_too_large_for_what_the_weights_leave_is_counted():
     large = deployment("meta-llama/Llama-3.1-8B", "RTX-4090", block_size=65_536)
-    with pytest.raises(InputError, match=r"smallest KV cache need 34\.5 GB .* 22\.7 GB are"):
+    with pytest.raises(InputError, match=r"two KV blocks \(17\.2 GB\) exceed the 22\.7 GB"):
         lower_max_model_len(large)
 
 
