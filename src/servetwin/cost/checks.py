@@ -166,10 +166,10 @@ def _misfit(deployment: Deployment, fits: int) -> str:
     plan = plan_memory(deployment, settings.max_model_len)
     if not _starts(deployment, fits):
         blocks = _least_cache(deployment, plan)
-        cache = f" + two KV blocks ({blocks / GB:.1f} GB)" if blocks > 0.05 * GB else ""
+        extra = f" + two KV blocks ({blocks / GB:.1f} GB)" if blocks > 0.05 * GB else ""
         return (
             f"{model.name} does not fit {where}: weights ({plan.weights / GB:.1f} GB) + runtime "
-            f"({plan.runtime / GB:.1f} GB){cache} exceed the {budget(deployment) / GB:.1f} GB "
+            f"({plan.runtime / GB:.1f} GB){extra} exceed the {budget(deployment) / GB:.1f} GB "
             "available of each GPU"
         )
     cache = kv_bytes(model, settings.max_model_len, settings.kv_cache_dtype, layout.tp)
