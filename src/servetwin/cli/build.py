@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.cache import ENGINE_POLICIES, check_policy
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
@@ -66,8 +67,6 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
         raise InputError("no model: give --model NAME (servetwin catalog models lists them)")
     if settings.gpu is None:
         raise InputError("no GPU: give --gpu NAME (servetwin catalog gpus lists them)")
-    if settings.enable_prefix_caching:
-        raise InputError("prefix caching is not simulated yet: leave --enable-prefix-caching away")
     if settings.router not in ROUTERS:
         hint = nearest(settings.router, ROUTERS) or f"known: {', '.join(ROUTERS)}"
         raise InputError(f"router '{settings.router}' is not known: {hint}")
@@ -111,11 +110,14 @@ ENGINE = (
     "quantization",
     "kv_cache_dtype",
     "async_scheduling",
+    "enable_prefix_caching",
+    "prefix_caching_policy",
 )
 
 
 def _engine(settings: RunSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ENGINE}
+    policy = check_policy(settings.prefix_caching_policy, ENGINE_POLICIES)
+    return {name: getattr(settings, name) for name in ENGINE} | {"prefix_caching_policy": policy}
 
 
 def check_inputs(workload: Workload, deployment: Deployment) -> None:

@@ -81,9 +81,6 @@ def parse_engine_args(line: str) -> EngineArgs:
             values[positive.replace("-", "_")] = positive == name
         elif name == CHUNKS_OFF or not _without_effect(positive, value):
             unknown.append(written if value is None else f"{written} {value}")
-    if values.get("enable_prefix_caching"):
-        unknown.append("--enable-prefix-caching")
-        values["enable_prefix_caching"] = False
     return EngineArgs(values, tuple(unknown))
 
 

@@ -83,7 +83,7 @@ class RunSettings(BaseModel):
         "round-robin",
         "Deployment",
         "NAME",
-        "round-robin, least-outstanding, least-tokens, power-of-two or random.",
+        "round-robin, least-outstanding, least-tokens, power-of-two, random or cache-aware.",
     )
 
     scheduler: str = _option(
@@ -114,7 +114,12 @@ class RunSettings(BaseModel):
     async_scheduling: bool | None = _option(
         None, "Engine", "", "Plan an iteration while the one before it runs (vLLM's default)."
     )
-    enable_prefix_caching: bool = _option(False, "Engine", "", "Not simulated yet.")
+    enable_prefix_caching: bool = _option(
+        True, "Engine", "", "Keep KV blocks of inputs, where the trace names them (the default)."
+    )
+    prefix_caching_policy: str = _option(
+        "vllm-lru", "Engine", "NAME", "Eviction: vllm-lru, fifo, lfu, s3-fifo or flop-aware."
+    )
     engine_args: str | None = _option(
         None, "Engine", '"…"', "A pasted `vllm serve` line; other flags win over it."
     )
@@ -177,8 +182,11 @@ class RunSettings(BaseModel):
     sweep_rps: Rates | None = _option(
         None, "Simulation", "RATES", "Load curve over these rates: 0.5,1,2,4,8."
     )
-    snapshot_interval: str = _option(
-        "1s", "Simulation", "TIME", "Between rows of the timeline; 0s for none."
+    snapshot_interval: str | None = _option(
+        None,
+        "Simulation",
+        "TIME",
+        "Between rows of the timeline; 0s for none; else 1s, or longer in long runs.",
     )
     reference: bool = _option(
         False, "Simulation", "", "Use the slow simulator that defines the answer."

@@ -152,7 +152,7 @@ def test_workloads_that_nobody_described(values: dict[str, Any], message: str) -
         ({"link": "NVLink44"}, "did you mean"),
         ({"tp": 3}, "tp 3 does not divide the 32 attention heads"),
         ({"model": "meta-llama/Llama-3.1-70B"}, "does not fit .* GPUs would do"),
-        ({"enable_prefix_caching": True}, "prefix caching is not simulated yet"),
+        ({"prefix_caching_policy": "vllm_lr"}, "did you mean vllm-lru"),
         ({"gpu_memory_utilization": 2.0}, "gpu_memory_utilization must lie"),
     ],
 )

@@ -65,11 +65,11 @@ def test_chunked_prefill_is_always_on_and_its_absence_is_named() -> None:
     assert parse_engine_args(off).unknown == (off,)
 
 
-def test_prefix_caching_is_named_rather_than_simulated() -> None:
-    args = parse_engine_args("--enable-prefix-caching")
-    assert args.values == {"enable_prefix_caching": False}
-    assert args.unknown == ("--enable-prefix-caching",)
-    assert parse_engine_args("--no-enable-prefix-caching").unknown == ()
+def test_prefix_caching_is_a_switch() -> None:
+    for flag, wanted in (("--enable-prefix-caching", True), ("--no-enable-prefix-caching", False)):
+        args = parse_engine_args(flag)
+        assert args.values == {"enable_prefix_caching": wanted}
+        assert args.unknown == ()
 
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16", "float16"])
