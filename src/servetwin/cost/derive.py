@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cost.attention import attention_cost
-from servetwin.cost.capacity import capacity_context, is_uneven
+from servetwin.cost.capacity import capacity_context
 from servetwin.cost.curves import Curves, Roof, curves_for
-from servetwin.cost.dtypes import compute_dtype, half_dtype, peak_flops
+from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
-from servetwin.types import CostModel, Deployment, IterationCost, MemoryPlan
+from servetwin.cost.notes import deployment_notes, low_capacity, raised_capacity, slot_note
+from servetwin.types import CostModel, Deployment, IterationCost
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
 
@@ -21,8 +22,6 @@ __all__ = ["derive", "derive_iteration"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-ONE_MACHINE = 8
-"""Devices that share a machine's own links, but for systems of a whole rack."""
 
 
 def derive(
@@ -40,15 +39,15 @@ def derive(
         context = capacity_context(deployment, typical_context, lengths)
     memory = plan_memory(deployment, context)
     if context > typical_context:
-        capacity = _raised_note(deployment, memory, context, typical_context)
+        capacity = raised_capacity(deployment, memory, context, typical_context)
     else:
-        capacity = _capacity_note(deployment, memory, context) if lengths is None else ()
+        capacity = low_capacity(deployment, memory, context) if lengths is None else ()
     return CostModel(
         iteration=derive_iteration(deployment, curves),
         memory=memory,
         level="derived",
         source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",
-        notes=(*_notes(deployment, curves), *capacity),
+        notes=(*deployment_notes(deployment, curves), *slot_note(deployment, memory), *capacity),
     )
 
 
@@ -98,79 +97,3 @@ def _tabled(seconds: Callable[[Floats], Floats], size: int) -> tuple[Ints, int]:
     table = np.zeros(size + 1, dtype=np.int64)
     table[1:] = np.rint(values[:-1])
     return table, max(1, round(float(values[-1] - values[-2]) / size))
-
-
-def _notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
-    parallelism, settings = deployment.parallelism, deployment.settings
-    notes = list(_rank_notes(deployment))
-    if curves.name == "default":
-        notes.append(
-            f"no kernel timings of {deployment.accelerator.name}: efficiency is the median "
-            "of other devices"
-        )
-    _, arithmetic = compute_dtype(deployment.accelerator, settings.weight_dtype)
-    if arithmetic:
-        notes.append(arithmetic)
-    if half_dtype(deployment.accelerator) == "fp16" and settings.weight_dtype != "fp32":
-        notes.append(
-            f"{deployment.accelerator.name} has no bf16: fp16 is assumed, which vLLM wants to be "
-            "told (--dtype half) for a model published in bf16"
-        )
-    if parallelism.pp > 1:
-        notes.append(
-            "pipeline: one iteration in flight, so throughput is a lower bound and latency "
-            "the sum of the stages"
-        )
-    if parallelism.devices > ONE_MACHINE:
-        notes.append(
-            f"the {parallelism.devices} devices of an engine are all taken to be connected by "
-            f"{deployment.link.name}, also between machines"
-        )
-    if deployment.model.mixture:
-        notes.append("experts: uniform routing, every device equally busy")
-    return tuple(notes)
-
-
-def _rank_notes(deployment: Deployment) -> tuple[str, ...]:
-    """Say what dp ranks are taken for, and what their limits come to."""
-    ranks, settings = deployment.parallelism.dp, deployment.settings
-    if ranks == 1:
-        return ()
-    even = (
-        f"data-parallel attention: the {ranks} ranks are simulated as one engine of "
-        f"{settings.max_num_seqs:,} sequences and {settings.max_num_batched_tokens:,} tokens an "
-        "iteration, each with an even share of both, so times are a lower bound; KV blocks are "
-        "those of all ranks"
-    )
-    if deployment.model.mixture:
-        return (even,)
-    return (
-        even,
-        f"{deployment.model.name} has no experts, which ranks could share: vLLM runs them as "
-        f"independent engines, as --replicas {ranks * deployment.replicas} with dp 1 does here",
-    )
-
-
-def _capacity_note(deployment: Deployment, memory: MemoryPlan, context: int) -> tuple[str, ...]:
-    """Say where a sequence fits alone but not into blocks that are sized for shorter ones."""
-    settings = deployment.settings
-    tokens = memory.capacity_blocks * settings.block_size
-    if not is_uneven(deployment) or tokens >= settings.max_model_len:
-        return ()
-    return (
-        f"windows and recurrent states: KV blocks are those of sequences of {context:,} tokens; "
-        f"a request of more than {tokens:,} is rejected, though up to "
-        f"{settings.max_model_len:,} would fit alone",
-    )
-
-
-def _raised_note(
-    deployment: Deployment, memory: MemoryPlan, context: int, typical: int
-) -> tuple[str, ...]:
-    """Say that blocks are counted for longer sequences than the workload's typical one."""
-    fewer = plan_memory(deployment, typical).capacity_blocks
-    return (
-        f"windows and recurrent states: the {memory.capacity_blocks:,} KV blocks are those of "
-        f"sequences of {context:,} tokens, so that the longest request fits; at the typical "
-        f"{typical:,} tokens there would be {fewer:,}: a real engine runs fewer requests at once",
-    )

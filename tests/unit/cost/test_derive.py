@@ -219,6 +219,27 @@ def test_an_engine_of_several_machines_says_what_connects_them():
     assert any("also between machines" in note for note in derive(wide, 1000).notes)
 
 
+def test_transfers_that_take_no_time_are_named():
+    cut = deployment(MODELS[0], parallel=Parallelism(tp=2))
+    free = replace(cut, link=find_link("none"))
+    assert any("link none: transfers between the 2 devices" in n for n in derive(free, 1000).notes)
+    alone = replace(free, parallelism=Parallelism())
+    for other in (cut, alone):
+        assert not any("link none" in note for note in derive(other, 1000).notes)
+
+
+def test_slots_say_how_little_each_holds():
+    few, many = (
+        deployment(MODELS[0], "RTX-4090", scheduler="slots", max_num_seqs=count)
+        for count in (1, 64)
+    )
+    cost = derive(many, 1000)
+    tokens = cost.memory.capacity_blocks // 64 * 16
+    assert any(f"each of the 64 slots holds {tokens} tokens" in note for note in cost.notes)
+    short = replace(few, settings=replace(few.settings, max_model_len=2000))
+    assert not any("slots hold" in note for note in derive(short, 1000).notes)
+
+
 def test_devices_without_timings_say_so():
     assert any(
         "no kernel timings" in note for note in derive(deployment(MODELS[0], "B200"), 1).notes
