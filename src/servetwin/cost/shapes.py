@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from servetwin.types import AttentionKind, LatentAttention, Model, Parallelism
+from servetwin.units import ceil_div
 
 __all__ = [
     "Experts",
@@ -43,8 +44,8 @@ class Gemm:
 class Experts:
     """The routed experts of one layer on one device."""
 
-    count: float
-    """How many whole or sliced experts the device holds."""
+    count: int
+    """How many whole or sliced experts the fullest device holds."""
     total: int
     per_token: int
     inner: float
@@ -162,7 +163,8 @@ def expert_share(model: Model, parallelism: Parallelism) -> Experts | None:
     """Experts of one layer on one device.
 
     All `tp * dp` devices of a pipeline stage share them: whole over `ep` devices, and each
-    expert's inner size over the rest.
+    expert's inner size over the rest. Where `ep` does not divide the experts, the device is
+    one with an expert more.
     """
     mixture = model.mixture
     if mixture is None:
@@ -170,7 +172,7 @@ def expert_share(model: Model, parallelism: Parallelism) -> Experts | None:
     ep = parallelism.ep
     slices = max(1, parallelism.tp * parallelism.dp // ep)
     return Experts(
-        count=mixture.experts / ep,
+        count=ceil_div(mixture.experts, ep),
         total=mixture.experts,
         per_token=mixture.experts_per_token,
         inner=mixture.expert_size / slices,

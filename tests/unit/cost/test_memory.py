@@ -12,6 +12,7 @@ from servetwin.catalog import count_parameters, find_accelerator, find_link, fin
 from servetwin.cost import kv_bytes, plan_memory
 from servetwin.cost.dtypes import WEIGHT_DTYPES
 from servetwin.cost.memory import weights_on_device
+from servetwin.cost.shapes import expert_share
 from servetwin.types import AttentionKind, Deployment, EngineSettings, Model, Parallelism
 from servetwin.units import GIB
 
@@ -125,6 +126,17 @@ def test_experts_are_spread_over_the_devices_that_share_them():
     counted = count_parameters(base.model)
     saved = counted.experts * 7 / 8 * (1 + 4 / 16384)
     assert alone - weights_on_device(spread) == pytest.approx(saved, rel=1e-6)
+
+
+def test_the_device_with_an_expert_more_counts():
+    base = deployment("mistralai/Mixtral-8x7B-v0.1")
+    uneven, even = (
+        weights_on_device(replace(base, parallelism=Parallelism(dp=ep, ep=ep))) for ep in (6, 4)
+    )
+    assert uneven == even  # two of eight experts
+    spread = expert_share(base.model, Parallelism(dp=3, ep=3))
+    assert spread is not None
+    assert spread.count == 3
 
 
 def test_the_fullest_pipeline_stage_counts():
