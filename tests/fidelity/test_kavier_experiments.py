@@ -14,9 +14,10 @@ from servetwin.studies.kavier_experiments import (
     kv_cache_study,
     prefix_study,
 )
-from servetwin.studies.kavier_experiments.outcome import Outcome
+from servetwin.studies.kavier_experiments.outcome import Outcome, Row
 from servetwin.studies.kavier_experiments.published import published
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "background" / "kavier.md"
 GRID = prefix_study.Grid.parse("1024,2048,4096", "2,4,8,16,32,64")
 NO_RATES = (None, None, 1.0)
 
@@ -30,6 +31,38 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def all_met(outcome: Outcome, targets: int) -> None:
     assert len(outcome.checks) == targets
     assert [check.row() for check in outcome.checks if not check.passed] == []
+
+
+def documented(name: str) -> list[list[str]]:
+    """Cells of a table of the document, without its head."""
+    text = DOCUMENT.read_text(encoding="utf-8").split(f"<!-- {name} -->")[1]
+    lines = text.split("<!-- end -->")[0].strip().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def cells(row: Row, keys: tuple[str, ...], digits: int) -> list[str]:
+    """Values as the document prints them; nothing for None."""
+    return ["" if row[key] is None else f"{row[key]:,.{digits}f}" for key in keys]
+
+
+def check_hours(outcome: Outcome) -> None:
+    rows = {(row["llm"], row["kv"], row["form"]): row for row in outcome.tables["hours"].rows}
+    expected = []
+    for llm in published("kv_cache")["models"]:
+        for kv in ("on", "off"):
+            theirs, ours = rows[llm, kv, "kavier"], rows[llm, kv, "servetwin"]
+            expected.append([llm, kv])
+            for key in ("prefill_h", "decode_h"):
+                expected[-1] += cells(theirs, (f"published_{key}", key), 2) + cells(ours, (key,), 2)
+    assert documented("hours") == expected
+
+
+def check_energy(outcome: Outcome) -> None:
+    keys = ("kwh", "kwh_low", "kwh_high", "kwh_meta_mean", "kwh_meta_median")
+    assert documented("energy") == [
+        [row["llm"], row["kv"], row["form"], *cells(row, keys, 1)]
+        for row in outcome.tables["energy"].rows
+    ]
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
@@ -48,10 +81,18 @@ def test_kv_cache() -> None:
     for llm in published("kv_cache")["models"]:
         for form in ("kavier", "servetwin"):
             assert hours[form, llm, "off"] > 50 * hours[form, llm, "on"]
+    check_hours(outcome)
+    check_energy(outcome)
 
 
 def test_prefix_sizes() -> None:
-    all_met(prefix_study.run(None, False, GRID, NO_RATES), 21)
+    outcome = prefix_study.run(None, False, GRID, NO_RATES)
+    all_met(outcome, 21)
+    keys = ("published_hit_percent", "hit_percent", "published_h", "kavier_h", "servetwin_h")
+    assert documented("caches") == [
+        [row["prefix"], row["prompts"], *cells(row, keys, 2)]
+        for row in outcome.tables["performance"].rows
+    ]
 
 
 @pytest.mark.slow

@@ -18,6 +18,6 @@ def _tables() -> Mapping[str, Any]:
 
 
 def published(name: str) -> Mapping[str, Any]:
-    """One table of the file: `trace`, `accuracy`, `export_rate`, `kv_cache` or `prefix`."""
+    """One table of the file: `accuracy`, `export_rate`, `kv_cache` or `prefix`."""
     table: Mapping[str, Any] = _tables()[name]
     return table
