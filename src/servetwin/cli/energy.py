@@ -25,11 +25,11 @@ def energy_options(settings: RunSettings) -> EnergyOptions | None:
 
     Raises InputError for a bad rate, and for one that would have no effect.
     """
+    from servetwin.cli.timeline import interval_asked
     from servetwin.cost.energy import EnergyOptions
-    from servetwin.workload.notation import parse_duration
 
     asked = [name for name in (*RATES, "pue") if getattr(settings, name) is not None]
-    if not parse_duration(settings.snapshot_interval):
+    if interval_asked(settings) == 0:
         if asked:
             raise InputError(
                 f"{flag_of(asked[0])}: energy is computed from the timeline, which "

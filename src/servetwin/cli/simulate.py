@@ -11,7 +11,6 @@ import typer
 from servetwin.cli.console import command_line, progress, stdout, warn
 from servetwin.cli.interrupts import at_once, in_thread
 from servetwin.cli.options import PanelCommand, takes_settings
-from servetwin.errors import InputError
 
 if TYPE_CHECKING:
     from servetwin.cli.build import Prepared
@@ -95,40 +94,59 @@ def _simulate_once(
 def _run(prepared: Prepared, settings: RunSettings, notes: tuple[str, ...]) -> RunResult:
     from dataclasses import replace
 
-    from servetwin.sim import simulate as run_simulation
+    from servetwin.cli.timeline import default_interval, interval_asked
 
+    interval = interval_asked(settings)
+    usual = default_interval(prepared.workload, prepared.deployment.replicas)
+    options = sim_options(settings, usual if interval is None else interval)
     with progress("Simulating", len(prepared.workload)) as (tell, say):
-        options = replace(sim_options(settings), progress=tell, say=say)
-        target = (prepared.deployment, prepared.workload, prepared.cost)
-        run = in_thread(lambda: run_simulation(*target, options))
+        options = replace(options, progress=tell, say=say)
+        run = in_thread(lambda: _simulated(prepared, options, retry=interval is None))
     return replace(
         run,
         config=prepared.config,
         provenance={**run.provenance, "command": command_line()},
-        notes=(*run.notes, *prepared.notes, *notes),
+        notes=(*run.notes, *prepared.notes, *notes, *_coarser(run, interval)),
     )
 
 
-def sim_options(settings: RunSettings) -> SimOptions:
-    """Take from the settings how to simulate."""
-    from servetwin.sim import SimOptions
-    from servetwin.units import ps_from_seconds
-    from servetwin.workload.notation import parse_duration
+def _simulated(prepared: Prepared, options: SimOptions, retry: bool) -> RunResult:
+    """Simulate; once more, with fewer rows, where the run outlasts a timeline nobody asked for."""
+    from dataclasses import replace
 
+    from servetwin.cli.timeline import lasting_interval, written
+    from servetwin.sim import simulate as run_simulation
+    from servetwin.sim.inputs import TooManyRowsError
+
+    target = (prepared.deployment, prepared.workload, prepared.cost)
     try:
-        seconds = parse_duration(settings.snapshot_interval)
-        interval = int(ps_from_seconds(seconds))
-        if seconds and not interval:
-            raise ValueError("shorter than the clock's step")
-        return SimOptions(
-            seed=settings.seed,
-            snapshot_interval=interval,
-            engine="reference" if settings.reference else "kernel",
-        )
-    except (ValueError, InputError):
-        raise InputError(
-            f"--snapshot-interval {settings.snapshot_interval}: write 100ms, 1s, 5m, or 0s for none"
-        ) from None
+        return run_simulation(*target, options)
+    except TooManyRowsError:
+        if not retry:
+            raise
+    from servetwin.sim.kernel.driver import MOST_SNAPSHOTS
+
+    interval = lasting_interval(MOST_SNAPSHOTS, prepared.deployment.replicas)
+    options.say(f"a long run: once more, with a timeline every {written(interval)}")
+    return run_simulation(*target, replace(options, snapshot_interval=interval))
+
+
+def _coarser(run: RunResult, asked: int | None) -> tuple[str, ...]:
+    """Say so where the timeline has fewer rows than it has by default."""
+    from servetwin.cli.timeline import USUAL, written
+
+    if asked is not None or run.timeline is None or run.timeline.interval == USUAL:
+        return ()
+    every = written(run.timeline.interval)
+    return (f"a long run: its timeline has a row every {every} instead of {written(USUAL)}",)
+
+
+def sim_options(settings: RunSettings, interval: int) -> SimOptions:
+    """Take from the settings how to simulate, with rows of the timeline `interval` ps apart."""
+    from servetwin.sim import SimOptions
+
+    engine = "reference" if settings.reference else "kernel"
+    return SimOptions(seed=settings.seed, snapshot_interval=interval, engine=engine)
 
 
 def slo_of(settings: RunSettings) -> Slo | None:

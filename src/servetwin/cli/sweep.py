@@ -44,7 +44,7 @@ def sweep(settings: RunSettings, out: Path | None, notes: tuple[str, ...], as_js
     with at_once():
         prepared = prepare(settings.model_copy(update={"rps": min(rates)}))
     with progress("Simulating rates", len(set(rates))) as (tell, say):
-        options = replace(sim_options(settings), snapshot_interval=0, say=say)
+        options = replace(sim_options(settings, interval=0), say=say)
         setup = Setup(prepared.deployment, prepared.cost, workload_at, options, slo_of(settings))
         curve = measure(setup, rates, tell)
     content = describe(curve, {**prepared.config, "rps": None})

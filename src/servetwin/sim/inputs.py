@@ -15,9 +15,13 @@ from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
 from servetwin.units import NOT_YET
 
-__all__ = ["Outcome", "SimInputs", "SnapshotRows", "block_bytes", "prepare"]
+__all__ = ["Outcome", "SimInputs", "SnapshotRows", "TooManyRowsError", "block_bytes", "prepare"]
 
 Ints = NDArray[np.int64]
+
+
+class TooManyRowsError(InputError):
+    """The timeline would fill the memory: its interval is too short for this run."""
 
 
 @dataclass(frozen=True)

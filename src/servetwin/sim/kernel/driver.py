@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from servetwin.cache.kernel.tiers import traffic
-from servetwin.errors import InputError
-from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows
+from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, TooManyRowsError
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import (
     DONE,
@@ -65,7 +64,7 @@ def _with_more_rows(state: State, inputs: SimInputs) -> State:
     if rows * inputs.replicas > MOST_SNAPSHOTS:
         rows = MOST_SNAPSHOTS // inputs.replicas
         if rows <= state.snapshots.shape[0]:
-            raise InputError(
+            raise TooManyRowsError(
                 f"snapshot interval {inputs.snapshot_interval / 1e12:g} s gives more than "
                 f"{MOST_SNAPSHOTS:,} rows in this run: choose a longer one"
             )
