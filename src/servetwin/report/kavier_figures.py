@@ -98,20 +98,21 @@ def _lines_and_points(base: alt.Chart, names: Sequence[str]) -> Layers:
 
 def marked(base: alt.Chart, field: str, looks: Mapping[str, Look]) -> Layers:
     """Lines with points, told apart by colour, dashes and symbols; one legend."""
-    legend = alt.Legend(title=None, orient="top", symbolSize=90, symbolDash=[1, 0])
-    domain, styles = list(looks), list(looks.values())
-    colour = alt.Scale(domain=domain, range=[colour for colour, _, _ in styles])
-    shape = alt.Scale(domain=domain, range=[shape for _, shape, _ in styles])
-    dash = alt.Scale(domain=domain, range=[dash for _, _, dash in styles])
-    lines = base.mark_line().encode(
-        color=alt.Color(f"{field}:N", scale=colour, legend=legend),
-        strokeDash=alt.StrokeDash(f"{field}:N", scale=dash, legend=None),
-    )
+    legend = alt.Legend(title=None, orient="top", symbolSize=90)
+    colour = alt.Scale(domain=list(looks), range=[colour for colour, _, _ in looks.values()])
+    shape = alt.Scale(domain=list(looks), range=[shape for _, shape, _ in looks.values()])
+    tint = alt.Color(f"{field}:N", scale=colour, legend=legend)
+    # A layer for each line: dashes that are encoded would also frame the legend's symbols.
+    lines = [
+        base.transform_filter(alt.datum[field] == name)
+        .mark_line(strokeDash=dash)
+        .encode(color=tint)
+        for name, (_, _, dash) in looks.items()
+    ]
     points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        color=alt.Color(f"{field}:N", scale=colour, legend=legend),
-        shape=alt.Shape(f"{field}:N", scale=shape, legend=legend),
+        color=tint, shape=alt.Shape(f"{field}:N", scale=shape, legend=legend)
     )
-    chart: Layers = alt.layer(lines, points)
+    chart: Layers = alt.layer(*lines, points)
     return chart
 
 
