@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from servetwin.errors import InputError
 from servetwin.results.metrics import NO_FOOTPRINT
 from servetwin.results.output import Writer, write_together
 from servetwin.results.slo import Slo
 from servetwin.results.summary import summary, to_json
-from servetwin.types import RunResult
+from servetwin.types import RequestTable, RunResult, Status
 
 __all__ = ["NAMES", "REPORT", "REQUESTS", "SUMMARY", "TIMELINE", "TRACE", "read_run", "write_run"]
 
@@ -59,13 +61,14 @@ def read_run(folder: Path) -> RunResult:
     """Read a run that `write_run`, or another program in the same format, left in `folder`.
 
     Times are whole picoseconds again, the nearest to the seconds of the file. Raises
-    InputError where a file is missing, damaged or of another version.
+    InputError where a file is missing, damaged, of another version or of another run.
     """
     from servetwin.results import tables
 
     folder = Path(folder)
     content = read_summary(folder / SUMMARY)
     requests, token_gaps = tables.read_requests(folder / REQUESTS)
+    _check_same_run(content["metrics"], requests, folder / REQUESTS)
     kv_cache = content["metrics"]["kv_cache"]
     timeline = folder / TIMELINE
     kept = ("created_at", "experiment_id")
@@ -84,6 +87,21 @@ def read_run(folder: Path) -> RunResult:
         footprint=None if footprint == NO_FOOTPRINT else footprint,
         notes=tuple(content["notes"]),
     )
+
+
+def _check_same_run(metrics: dict[str, Any], requests: RequestTable, path: Path) -> None:
+    completed = requests.status == Status.OK
+    found = {
+        "requests": len(requests),
+        "completed": int(np.count_nonzero(completed)),
+        "output_tokens": int(requests.output_tokens[completed].sum(dtype=np.int64)),
+    }
+    for name, count in found.items():
+        if count != metrics[name]:
+            raise InputError(
+                f"'{path}' is not of the run in {SUMMARY}: {name} are {count:,}, not "
+                f"{metrics[name]:,}; restore the file or simulate again"
+            )
 
 
 def read_summary(path: Path) -> dict[str, Any]:

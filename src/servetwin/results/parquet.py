@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.units import NOT_YET, ps_from_seconds
 
-__all__ = ["Columns", "Reader", "write"]
+__all__ = ["SCHEMA_KEY", "Columns", "Reader", "write"]
+
+SCHEMA_KEY = b"servetwin.schema"
+"""Metadata of a file that names its schema and version."""
 
 ROWS = 1 << 18
 """Rows in one row group, which bounds the memory that writing and reading need."""
@@ -75,9 +78,17 @@ class Reader:
         self.metadata = self.file.schema_arrow.metadata or {}
         present = self.file.schema_arrow.names
         missing = [name for name in schema.names if name not in present]
+        expected = (schema.metadata or {}).get(SCHEMA_KEY, b"")
+        found = self.metadata.get(SCHEMA_KEY, expected)
+        if found != expected:
+            self.file.close()
+            raise InputError(f"'{path}' is of schema {_text(found)}, not {_text(expected)}")
         if missing:
             self.file.close()
-            raise InputError(f"'{path}' lacks the column {missing[0]}")
+            raise InputError(
+                f"'{path}' is of another schema than {_text(expected)}: it lacks the column "
+                f"{missing[0]}"
+            )
 
     def __enter__(self) -> Reader:
         return self
@@ -152,6 +163,10 @@ class Reader:
                 yield batch.column(0)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise InputError(f"'{self.path}', column {name}: {error}") from None
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")[:60]
 
 
 def _picoseconds(array: pa.Array) -> NDArray[np.int64]:

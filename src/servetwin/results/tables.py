@@ -15,13 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from servetwin.errors import InputError
-from servetwin.results.parquet import Columns, Reader, write
+from servetwin.results.parquet import SCHEMA_KEY, Columns, Reader, write
 from servetwin.types import RequestTable, RunResult, Status, Timeline, TokenGaps
 from servetwin.units import NOT_YET, seconds_from_ps
 
 __all__ = ["read_requests", "read_timeline", "write_requests", "write_timeline"]
 
-SCHEMA_KEY = b"servetwin.schema"
 GAPS_KEY = b"servetwin.token_gaps"
 INTERVAL_KEY = b"servetwin.interval_ps"
 
@@ -46,7 +45,8 @@ REQUESTS = pa.schema(
         ("kv_transfer_s", pa.float64()),
         ("status", STATUS),
         ("error_kind", pa.string()),
-    ]
+    ],
+    metadata={SCHEMA_KEY: b"servetwin.requests/1"},
 )
 TIMELINE = pa.schema(
     [
@@ -60,7 +60,8 @@ TIMELINE = pa.schema(
         ("power_w", pa.float64()),
         ("iterations", pa.int64()),
         ("context_tokens", pa.int64()),
-    ]
+    ],
+    metadata={SCHEMA_KEY: b"servetwin.timeline/1"},
 )
 
 
@@ -88,7 +89,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             ),
         }
 
-    metadata = {SCHEMA_KEY: b"servetwin.requests/1"}
+    metadata = dict(REQUESTS.metadata)
     if run.token_gaps is not None:
         metadata[GAPS_KEY] = _gaps_to_json(run.token_gaps)
     write(path, REQUESTS.with_metadata(metadata), len(table), columns)
@@ -103,10 +104,7 @@ def write_timeline(timeline: Timeline, path: Path) -> None:
         parts = {name: _part(getattr(timeline, name), rows) for name in (*names, *extra)}
         return {"t_s": _seconds(timeline.t, rows), **parts}
 
-    metadata = {
-        SCHEMA_KEY: b"servetwin.timeline/1",
-        INTERVAL_KEY: str(timeline.interval).encode(),
-    }
+    metadata = {**TIMELINE.metadata, INTERVAL_KEY: str(timeline.interval).encode()}
     write(path, TIMELINE.with_metadata(metadata), len(timeline), columns)
 
 

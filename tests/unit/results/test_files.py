@@ -343,7 +343,7 @@ ROWS = Shape().requests
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda table: table.drop_columns("finish_s"), "lacks the column finish_s"),
+        (lambda table: table.drop_columns("finish_s"), r"requests/1: it lacks the column finish_s"),
         (with_column("status", pa.array(["odd"] * ROWS)), "column status: 'odd' is none of"),
         (with_column("arrival_s", pa.array([-1.0] * ROWS)), "column arrival_s: a time is neg"),
         (with_column("arrival_s", pa.array([float("nan")] * ROWS)), "column arrival_s"),
@@ -376,6 +376,33 @@ def test_a_damaged_parquet_file_is_refused_or_read(
     path.write_bytes(bytes(content[: max(cut, 1)] if data.draw(st.booleans()) else content))
     with contextlib.suppress(InputError):
         assert isinstance(read_run(folder), RunResult)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (synthetic_run(Shape(requests=399)), "requests are 399, not 400"),
+        (synthetic_run(Shape(rejected=5)), "completed are 395, not 397"),
+        (synthetic_run(Shape(seed=1)), r"output_tokens are [\d,]+, not [\d,]+"),
+    ],
+)
+def test_requests_of_another_run_are_told(tmp_path: Path, other: RunResult, told: str) -> None:
+    write_run(synthetic_run(), tmp_path / "a")
+    write_run(other, tmp_path / "b")
+    (tmp_path / "b" / "requests.parquet").replace(tmp_path / "a" / "requests.parquet")
+    with pytest.raises(InputError, match=rf"requests\.parquet' is not of the run in .*{told}"):
+        read_run(tmp_path / "a")
+
+
+def test_a_table_of_another_schema_is_told(tmp_path: Path) -> None:
+    write_run(synthetic_run(), tmp_path)
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "timeline.parquet")
+    with pytest.raises(InputError, match=r"timeline/1: it lacks the column t_s"):
+        read_run(tmp_path)
+    write_run(synthetic_run(), tmp_path)
+    (tmp_path / "timeline.parquet").replace(tmp_path / "requests.parquet")
+    with pytest.raises(InputError, match=r"is of schema servetwin.timeline/1, not servetwin.req"):
+        read_run(tmp_path)
 
 
 def test_other_programs_files_need_no_metadata(tmp_path: Path) -> None:
