@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache import ENGINE_POLICIES, check_policy
+from servetwin.cache.notation import parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
@@ -116,8 +117,13 @@ ENGINE = (
 
 
 def _engine(settings: RunSettings) -> dict[str, Any]:
-    policy = check_policy(settings.prefix_caching_policy, ENGINE_POLICIES)
-    return {name: getattr(settings, name) for name in ENGINE} | {"prefix_caching_policy": policy}
+    decided = {
+        "prefix_caching_policy": check_policy(settings.prefix_caching_policy, ENGINE_POLICIES),
+        "kv_tiers": tuple(parse_tier(text) for text in settings.kv_tier or ()),
+    }
+    if decided["kv_tiers"] and not settings.enable_prefix_caching:
+        raise InputError("--kv-tier needs prefix caching: leave --no-enable-prefix-caching away")
+    return {name: getattr(settings, name) for name in ENGINE} | decided
 
 
 def check_inputs(workload: Workload, deployment: Deployment) -> None:
@@ -162,6 +168,7 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         "link": deployment.link.name,
         **{name: getattr(engine, name) for name in ENGINE if name != "quantization"},
         "quantization": engine.weight_dtype,
+        "kv_tier": [write_tier(tier) for tier in engine.kv_tiers] or None,
         **asdict(rank_limits(deployment)),
         "defaulted": [name for name in DEFAULTS if _nobody_chose(settings, name)],
     }

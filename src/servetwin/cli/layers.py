@@ -89,7 +89,7 @@ def load_settings(
 
 def from_flags(flags: Mapping[str, Any]) -> Layer:
     """Make a layer of the flags that were given."""
-    values = {name: value for name, value in flags.items() if value is not None}
+    values = {name: value for name, value in flags.items() if value not in (None, [])}
     return Layer(values, {name: flag_of(name) for name in values})
 
 

@@ -10,7 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
-from servetwin.cli.settings import RunSettings
+from servetwin.cli.settings import REPEATED, RunSettings
 
 __all__ = ["PanelCommand", "flag_of", "takes_settings"]
 
@@ -86,7 +86,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         metavar=None if switch else extra["metavar"],
         show_default=False,
     )
-    kind: Any = bool | None if switch else str | None
+    kind: Any = bool | None if switch else list[str] | None if name in REPEATED else str | None
     annotation = Annotated[kind, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation

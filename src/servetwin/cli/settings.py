@@ -10,10 +10,21 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["DEFAULTS", "OUTPUT_FIELDS", "TABLES", "RunSettings", "panel_of", "split_table"]
+__all__ = [
+    "DEFAULTS",
+    "OUTPUT_FIELDS",
+    "REPEATED",
+    "TABLES",
+    "RunSettings",
+    "panel_of",
+    "split_table",
+]
 
 TABLES = ("map", "slo")
 """Fields with named parts: `--slo ttft=1s,tpot=50ms`, `--set slo.ttft=1s`, or a YAML table."""
+
+REPEATED = ("kv_tier",)
+"""Fields whose flag may be given several times."""
 
 OUTPUT_FIELDS = ("out", "chrome_trace", "report")
 """Fields that say where results go; they are no part of a saved configuration."""
@@ -48,10 +59,15 @@ def _split_list(value: Any) -> Any:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Table = Annotated[dict[str, str], BeforeValidator(split_table)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[list[str], BeforeValidator(_split_list)]
+Tiers = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
 Rates = Annotated[list[Positive], BeforeValidator(_split_list), Field(min_length=1)]
 
 
@@ -119,6 +135,13 @@ class RunSettings(BaseModel):
     )
     prefix_caching_policy: str = _option(
         "vllm-lru", "Engine", "NAME", "Eviction: vllm-lru, fifo, lfu, s3-fifo or flop-aware."
+    )
+    kv_tier: Tiers | None = _option(
+        None,
+        "Engine",
+        "TIER",
+        "Memory for KV blocks that HBM evicts: host=64GB@25GB/s,latency=10us. Repeat it for "
+        "more, the nearest first; host, ssd and remote have speeds of their own.",
     )
     engine_args: str | None = _option(
         None, "Engine", '"…"', "A pasted `vllm serve` line; other flags win over it."
