@@ -18,7 +18,8 @@ def summarize(workload: Workload) -> dict[str, Any]:
 
     `rps` is (arrivals - 1) / span over the arrivals known beforehand, null where they do not
     spread over time. In a closed loop these are the requests that follow no answer; the others
-    are its `follow_ups`. Percentiles are linear-interpolated. `type` is `generated` or `trace`.
+    are its `follow_ups`. Percentiles are linear-interpolated. `type` is `generated` or `trace`;
+    `sha256` are the first 16 digits of that of the trace as it lies on disk.
     """
     known = int(np.count_nonzero(workload.arrival != NOT_YET))
     span = workload.span_ps
@@ -26,6 +27,7 @@ def summarize(workload: Workload) -> dict[str, Any]:
         "type": "generated" if workload.source == "generated" else "trace",
         "dataset": workload.name,
         "source": workload.source,
+        "sha256": workload.digest or None,
         "requests": len(workload),
         "rps": (known - 1) * PS_PER_S / span if span else None,
         "span_s": span / PS_PER_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -119,3 +120,36 @@ def test_a_trace_is_called_a_trace(tmp_path: Path) -> None:
     path.write_text("[[1, 2]]")
     summary = summarize(read(path))
     assert (summary["type"], summary["dataset"], summary["source"]) == ("trace", "mine", str(path))
+
+
+def test_a_summary_tells_one_content_from_another(tmp_path: Path) -> None:
+    def digest(name: str, content: str) -> str | None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        found: str | None = summarize(read(path))["sha256"]
+        return found
+
+    pairs = "[[1, 2], [3, 4]]"
+    assert digest("a.json", pairs) == hashlib.sha256(pairs.encode()).hexdigest()[:16]
+    assert digest("b.json", pairs) == digest("a.json", pairs)
+    assert digest("b.json", pairs + " ") != digest("a.json", pairs)
+    assert summarize(flat([1, 2]))["sha256"] is None
+    few = take(at_rate(read(write_table(tmp_path / "c.csv")), 5), 2)
+    assert few.digest == read(tmp_path / "c.csv").digest
+    assert read(tmp_path / "c.csv", mapping={"input": "n", "output": "n"}).digest == few.digest
+
+
+def write_table(path: Path) -> Path:
+    path.write_text(
+        "arrived_at,num_prefill_tokens,num_decode_tokens,n\n0,1,1,1\n1,2,2,2\n3,1,1,1\n"
+    )
+    return path
+
+
+def test_the_digest_of_a_folder_is_that_of_its_sessions_in_order(tmp_path: Path) -> None:
+    texts = ['{"requests": [{"in": 1, "out": 1}]}', '{"requests": [{"in": 2, "out": 1}]}']
+    for name, text in zip("ab", texts, strict=True):
+        (tmp_path / f"{name}.json").write_text(text)
+    (tmp_path / "README.md").write_text("not read")
+    assert read(tmp_path).digest == hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

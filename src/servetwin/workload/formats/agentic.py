@@ -35,7 +35,7 @@ from servetwin.workload.parsing.collect import Collector, Rows
 from servetwin.workload.parsing.csv_table import missing_column
 from servetwin.workload.parsing.json_text import json_document
 from servetwin.workload.parsing.numbers import token_counts
-from servetwin.workload.parsing.text import is_folder, unreadable
+from servetwin.workload.parsing.text import trace_files
 from servetwin.workload.parsing.times import UNITS, duration_ps
 
 __all__ = ["read"]
@@ -46,7 +46,7 @@ _SCOPES = {"local": "session", "global": "global"}
 
 def read(path: Path) -> Workload:
     """Read one session, or every `*.json` of a folder in order of name."""
-    files = _files(path) if is_folder(path) else [path]
+    files = trace_files(path)
     blocks: BlockCollector | None = None
     rows: Collector | None = None
     number = 0
@@ -64,16 +64,6 @@ def read(path: Path) -> Workload:
         _add(rows, blocks, chain, session)
     assert rows is not None
     return rows.workload()
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        files = sorted(file for file in folder.iterdir() if file.suffix == ".json")
-    except OSError as error:
-        raise unreadable(folder, error) from None
-    if not files:
-        raise InputError(f"{folder}: the folder has no .json files")
-    return files
 
 
 def _session(file: Path) -> dict[str, Any]:

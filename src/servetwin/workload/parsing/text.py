@@ -15,6 +15,7 @@ __all__ = [
     "is_folder",
     "shown",
     "text_lines",
+    "trace_files",
     "unreadable",
     "whole_text",
 ]
@@ -53,6 +54,19 @@ def check_file(path: Path) -> None:
 def is_folder(path: Path) -> bool:
     """Whether `path` is a folder; raises InputError where nothing is there."""
     return S_ISDIR(_status(path).st_mode)
+
+
+def trace_files(path: Path) -> list[Path]:
+    """Return the `*.json` of a folder in order of name, or the file itself."""
+    if not is_folder(path):
+        return [path]
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix == ".json")
+    except OSError as error:
+        raise unreadable(path, error) from None
+    if not files:
+        raise InputError(f"{path}: the folder has no .json files")
+    return files
 
 
 def _status(path: Path) -> os.stat_result:
