@@ -31,6 +31,7 @@ __all__ = [
     "Roof",
     "SamplerCurve",
     "curves_for",
+    "curves_from",
     "read_curves",
 ]
 
@@ -168,15 +169,18 @@ def read_curves() -> Mapping[str, Any]:
 @cache
 def curves_for(accelerator: str) -> Curves:
     """Curves fitted to the accelerator of this name, else the default ones."""
-    table = read_curves()
+    return curves_from(read_curves(), accelerator)
+
+
+def curves_from(table: Mapping[str, Any], accelerator: str) -> Curves:
+    """As `curves_for`, from a table laid out as the packaged one (another fit)."""
     devices: Mapping[str, Any] = table["device"]
     chosen = _best_match(accelerator, devices)
     entry = {**devices["default"], **devices.get(chosen, {})}
-    gemm = GemmCurve(**entry["gemm"])
     return Curves(
         name=chosen,
         source=str(entry["source"]),
-        gemm=gemm,
+        gemm=GemmCurve(**entry["gemm"]),
         gemm_fp8=GemmCurve(**entry["gemm_fp8"]),
         decode=DecodeCurve(**entry["decode"]),
         prefill=PrefillCurve(**entry["prefill"]),

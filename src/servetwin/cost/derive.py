@@ -25,15 +25,19 @@ Ints = NDArray[np.int64]
 
 
 def derive(
-    deployment: Deployment, typical_context: int, lengths: NDArray[np.integer] | None = None
+    deployment: Deployment,
+    typical_context: int,
+    lengths: NDArray[np.integer] | None = None,
+    curves: Curves | None = None,
 ) -> CostModel:
     """Cost and memory of one engine.
 
     `typical_context` is that of a sequence seen at a random step, in tokens: see
     `plan_memory`. Given the `lengths` of all requests (input and output), the blocks are
-    counted at a longer context where otherwise requests would be rejected that fit.
+    counted at a longer context where otherwise requests would be rejected that fit. Other
+    `curves` than the packaged ones serve to test what is predicted without some timings.
     """
-    curves = curves_for(deployment.accelerator.name)
+    curves = curves or curves_for(deployment.accelerator.name)
     context = typical_context
     if lengths is not None:
         context = capacity_context(deployment, typical_context, lengths)
