@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from servetwin.cache import ENGINE_POLICIES, PolicyOptions
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.prefixes import find_prefixes
-from servetwin.types import BlockHashes, EngineSettings, IterationCost, Workload
+from servetwin.types import AttentionTables, BlockHashes, EngineSettings, IterationCost, Workload
 from servetwin.units import NOT_YET
 
 LONGEST_OUTPUT = 40_000
@@ -48,9 +49,32 @@ def iteration_costs() -> st.SearchStrategy[IterationCost]:
             window=window,
             decode_window_ctx=draw(st.integers(0, 2)) if window else 0,
             prefill_window_attn=draw(st.sampled_from([0, 900])) if window else 0,
+            attention=draw(st.one_of(st.none(), attention_tables())),
         )
 
     return build()
+
+
+MOST_SEATS = 10
+
+
+@st.composite
+def attention_tables(draw: st.DrawFn) -> AttentionTables:
+    """Tables with few knots, near and far, and any values."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+
+    def knots(first: int, most: int, step: int) -> NDArray[np.int64]:
+        steps = rng.integers(1, step + 1, draw(st.integers(1, most)))
+        return first + np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+
+    contexts, decodes = knots(int(rng.integers(0, 20)), 4, 60), knots(0, 3, 6)
+    chunks, depths = knots(1, 3, 20), knots(1, 3, 90)
+    rows = (MOST_SEATS + 1, contexts.size)
+    offset, slope = rng.integers(0, 40, rows), rng.integers(0, 4, rows)
+    offset[0] = slope[0] = 0
+    shape = (chunks.size, depths.size, decodes.size, contexts.size)
+    joint = rng.integers(0, 500, shape)
+    return AttentionTables(contexts, offset, slope, chunks, depths, decodes, joint)
 
 
 @st.composite
@@ -123,7 +147,7 @@ POLICY_OPTIONS = st.builds(
 def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> SimInputs:
     crowded = shape.scheduler in ("vllm", "sarathi") and draw(st.integers(0, 3)) < 3
     workload = draw(workloads(long_outputs=long_outputs, crowded=crowded))
-    seats = draw(st.integers(4 if crowded else 1, 10))
+    seats = draw(st.integers(4 if crowded else 1, MOST_SEATS))
     least = seats if shape.scheduler == "vllm" else 1
     block_size = draw(st.sampled_from([1, 3, 8, 16]))
     settings = EngineSettings(

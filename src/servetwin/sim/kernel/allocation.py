@@ -11,6 +11,7 @@ from servetwin.cache.kernel.tiers import make_tiers
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
+from servetwin.sim.kernel.attention import attention_arrays
 from servetwin.sim.kernel.state import (
     FOREVER,
     PREFIX,
@@ -63,6 +64,7 @@ def allocate(inputs: SimInputs) -> State:
         phases=np.zeros((count, inputs.settings.block_size), np.int32),
         linear=inputs.cost.linear,
         head=inputs.cost.head,
+        attention=attention_arrays(inputs.cost.attention),
         times=np.full(2 * leaves, FOREVER, np.int64),
         outstanding=np.zeros(count, np.int64),
         outstanding_tokens=np.zeros(count, np.int64),
@@ -185,6 +187,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Rec
         "router": ROUTERS.index(inputs.router),
         "interval": inputs.snapshot_interval,
         "gaps": int(inputs.token_gaps),
+        "tabled": int(cost.attention is not None),
         "closed_loop": int(inputs.workload.closed_loop),
     }
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}

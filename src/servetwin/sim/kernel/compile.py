@@ -13,14 +13,17 @@ from servetwin.cache import tiers
 from servetwin.cache.kernel import compile as compiling
 from servetwin.cache.kernel.compile import entry_of, inlined, outlined
 from servetwin.sim import routing
-from servetwin.types import cost, deployment, result
+from servetwin.types import attention, cost, deployment, result
 
 __all__ = ["cache_folder", "entry", "inlined", "is_compiled", "outlined"]
 
 SOURCES = (
     Path(__file__).parent,
     Path(cache_kernel.__file__).parent,
-    *(Path(str(module.__file__)) for module in (routing, tiers, units, cost, deployment, result)),
+    *(
+        Path(str(module.__file__))
+        for module in (routing, tiers, units, attention, cost, deployment, result)
+    ),
 )
 """Every file whose code or constants become machine code."""
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from servetwin.sim.kernel import attention
 from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import Int, Ints, Record, State
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
@@ -45,8 +46,11 @@ def price_of_chunk(state: State, settings: Record, tokens: Int, done: Int) -> In
     if settings.window > 0:
         in_windows = window_pairs(tokens, done, settings.window)
     linear = _look_up(state.linear, settings.linear_slope, tokens)
-    attention = _attention(settings, tokens * (2 * done + tokens), in_windows)
-    return linear + settings.prefill_chunk + attention
+    pairs = tokens * (2 * done + tokens)
+    price = linear + settings.prefill_chunk + _attention(settings, pairs, in_windows)
+    if settings.tabled:
+        price += attention.mixed(state.attention, tokens, pairs, np.int64(0), np.int64(0))
+    return price
 
 
 @inlined
@@ -63,6 +67,17 @@ def duration(state: State, settings: Record, replica: Record) -> Int:
         seen = min(replica.contexts, settings.window * batch)
         total += settings.decode_window_ctx * seen
     if replica.prefill_tokens > 0:
-        attention = _attention(settings, replica.pairs, replica.window_pairs)
-        total += replica.chunks * settings.prefill_chunk + attention
+        total += replica.chunks * settings.prefill_chunk
+        total += _attention(settings, replica.pairs, replica.window_pairs)
+    if settings.tabled:
+        total += _tabled(state, replica)
     return total
+
+
+@inlined
+def _tabled(state: State, replica: Record) -> Int:
+    """Attention of the plan, from tables."""
+    batch, contexts, tokens = replica.batch, replica.contexts, replica.prefill_tokens
+    if tokens > 0:
+        return attention.mixed(state.attention, tokens, replica.pairs, batch, contexts)
+    return attention.decode(state.attention, batch, contexts)

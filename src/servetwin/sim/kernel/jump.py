@@ -7,13 +7,23 @@ coefficients, equal to the sum of the k durations to the last digit.
 
 import numpy as np
 
-from servetwin.sim.kernel import ring
+from servetwin.sim.kernel import attention, ring
 from servetwin.sim.kernel.blocks import growth, phase_of, steps_that_fit
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import duration
 from servetwin.sim.kernel.gaps import bin_of, count_series
 from servetwin.sim.kernel.prefix import take
-from servetwin.sim.kernel.state import CLOCK_END, ORCA, SLOTS, STATIC, Flag, Int, Record, State
+from servetwin.sim.kernel.state import (
+    CLOCK_END,
+    FOREVER,
+    ORCA,
+    SLOTS,
+    STATIC,
+    Flag,
+    Int,
+    Record,
+    State,
+)
 
 __all__ = [
     "boundaries_by",
@@ -63,6 +73,8 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
                 # Contexts are still shorter than the window: they cost more with each token.
                 rep.growth += settings.decode_window_ctx * batch
                 steps = min(steps, room // batch + 1)
+        if settings.tabled:
+            steps = min(steps, _within_segment(state, rep))
         if rep.leaving_count > 0 and (rep.queue_head >= 0 or settings.caching):
             # Somebody may take a seat that becomes free. With prefix caching, how many blocks
             # become free shows only when they do, since requests share them.
@@ -76,6 +88,18 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
     elif rep.first == 0 and rep.cost == 0 and not preempted:
         rep.idle = 1  # nobody waits, except for blocks that others load
     rep.second = rep.cost if settings.lag else rep.cost + rep.growth
+
+
+@inlined
+def _within_segment(state: State, rep: Record) -> Int:
+    """Grow by what tabled attention adds; return for how many plans it adds that."""
+    tables, batch = state.attention, rep.batch
+    j = attention.segment(tables, batch, rep.contexts)
+    rep.growth += tables.slope[batch, j] * batch
+    if j + 1 == tables.contexts.size:
+        return FOREVER
+    room = tables.contexts[j + 1] * batch - rep.contexts
+    return np.int64((room + batch - 1) // batch)
 
 
 @inlined

@@ -23,6 +23,7 @@ __all__ = [
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
+    "Attention",
     "Caches",
     "Flag",
     "Int",
@@ -57,8 +58,8 @@ def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
 SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
     # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
-    # HBM. `shift`: log2 of the block size, or -1.
-    "scheduler lag grows caching tiers budget max_seqs max_total capacity block_size shift "
+    # HBM. `tabled`: attention has tables. `shift`: log2 of the block size, or -1.
+    "scheduler lag grows caching tiers tabled budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn"
@@ -151,6 +152,18 @@ class Caches(NamedTuple):
     """Where blocks go that are evicted."""
 
 
+class Attention(NamedTuple):
+    """The arrays of `types.AttentionTables`; empty without them."""
+
+    contexts: Ints
+    offset: Ints
+    slope: Ints
+    chunks: Ints
+    depths: Ints
+    decodes: Ints
+    joint: Ints
+
+
 class Loads(NamedTuple):
     """Requests whose blocks are on their way from a tier; the arrays are empty without tiers."""
 
@@ -185,6 +198,7 @@ class State(NamedTuple):
     """Sequences that need a block in plan `p`, at [replica, p % block_size]."""
     linear: Ints
     head: Ints
+    attention: Attention
     times: Ints
     """Tournament tree of the replicas' next events: the least is at [1]."""
     outstanding: Ints

@@ -34,7 +34,12 @@ def duration(cost: IterationCost, batch: Batch) -> int:
     if cost.window:
         windowed = sum(window_pairs(item.tokens, item.done, cost.window) for item in chunks)
         attention += cost.prefill_window_attn * windowed
-    return total + (attention >> ATTENTION_FRACTION_BITS)
+    total += attention >> ATTENTION_FRACTION_BITS
+    if cost.attention is None:
+        return total
+    if not chunks:
+        return total + cost.attention.decode(len(decodes), contexts)
+    return total + cost.attention.mixed(batch.prefill_tokens, pairs, len(decodes), contexts)
 
 
 def price_of_chunk(cost: IterationCost, tokens: int, done: int) -> int:
@@ -42,8 +47,11 @@ def price_of_chunk(cost: IterationCost, tokens: int, done: int) -> int:
     attention = cost.prefill_attn * tokens * (2 * done + tokens)
     if cost.window:
         attention += cost.prefill_window_attn * window_pairs(tokens, done, cost.window)
-    linear = _look_up(cost.linear, cost.linear_slope, tokens)
-    return linear + cost.prefill_chunk + (attention >> ATTENTION_FRACTION_BITS)
+    price = _look_up(cost.linear, cost.linear_slope, tokens) + cost.prefill_chunk
+    price += attention >> ATTENTION_FRACTION_BITS
+    if cost.attention is not None:
+        price += cost.attention.mixed(tokens, tokens * (2 * done + tokens), 0, 0)
+    return price
 
 
 def _look_up(table: Table, slope: int, index: int) -> int:
