@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.cost.profiles.grids import interpolated
+from servetwin.cost.profiles.grids import interpolated, thinned
 from servetwin.cost.profiles.timings import AttentionTimings
 from servetwin.types import AttentionTables
 from servetwin.units import PS_PER_S
@@ -17,6 +17,9 @@ __all__ = ["Limits", "attention_tables", "call_seconds", "decode_seconds"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+SPACING = 1.4
+"""Least ratio of neighbouring knots: between them, time is nearly affine."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ def attention_tables(
 
 
 def _knots(timed: Floats, reach: int) -> Ints:
-    """The timed sizes, and one more at `reach` where that lies beyond them."""
-    knots: Sequence[int] = sorted({round(size) for size in timed})
+    """The timed sizes, thinned, and one more at `reach` where that lies beyond them."""
+    sizes = np.unique(np.rint(timed))
+    knots: Sequence[int] = [round(size) for size in sizes[thinned(sizes, SPACING)]]
     if reach > knots[-1]:
         knots = [*knots, reach]
     return np.array(knots, dtype=np.int64)

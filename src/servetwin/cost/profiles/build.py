@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from servetwin.catalog import find_accelerator, find_model
 from servetwin.cost.derive import derive
 from servetwin.cost.profiles.iteration import Tuning, missing_parts, profiled_iteration
+from servetwin.cost.profiles.kernels import has_kernels, read_kernels
 from servetwin.cost.profiles.timings import LayerTimings
+from servetwin.cost.profiles.vidur import has_vidur, read_vidur
 from servetwin.cost.profiles.vllm_layers import (
     LayerProfile,
     find_layer_profiles,
@@ -62,6 +64,10 @@ def find_timings(deployment: Deployment, folder: Path) -> LayerTimings:
     profiles = find_layer_profiles(folder)
     if profiles:
         return _from_layers(deployment, folder, profiles)
+    if has_vidur(folder):
+        return read_vidur(deployment, folder)
+    if has_kernels(folder):
+        return read_kernels(deployment, folder)
     raise InputError(
         f"{folder}: no kernel timings found: neither meta.yaml with tpN/dense.csv (vLLM layer "
         "profiles), nor *_mlp.csv (Vidur), nor *gemm_perf.parquet (aiconfigurator)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["doubling", "fill_grid", "interpolated"]
+__all__ = ["continued", "doubling", "fill_grid", "interpolated", "thinned"]
 
 Floats = NDArray[np.float64]
 
@@ -56,3 +56,35 @@ def interpolated(axes: Sequence[Floats], grid: Floats, points: Sequence[Floats])
             weight = weight * (share if bit else 1.0 - share)
         total += weight * values[tuple(cell + bit for cell, bit in zip(cells, corner, strict=True))]
     return total
+
+
+def continued(grid: Floats, rows: Floats, columns: Floats) -> Floats:
+    """Fill in the ends of rows that were not timed up to the last column.
+
+    A row goes on with the slope of its second half; one too short to have any, with that of
+    the row before it, in proportion to the values of `rows`. Raises ValueError where a value
+    is missing in front of a row, or within.
+    """
+    filled = grid.copy()
+    slope = 0.0
+    for row, value in enumerate(rows):
+        count = int(np.count_nonzero(~np.isnan(grid[row])))
+        if count == 0 or np.isnan(grid[row, :count]).any():
+            raise ValueError(f"values are missing beside {value:g}")
+        last = count - 1
+        middle = int(np.searchsorted(columns, columns[last] / 2.0))
+        if last >= 3:
+            slope = (grid[row, last] - grid[row, middle]) / (columns[last] - columns[middle])
+        elif row:
+            slope *= value / rows[row - 1]
+        filled[row, count:] = grid[row, last] + slope * (columns[count:] - columns[last])
+    return filled
+
+
+def thinned(axis: Floats, ratio: float) -> NDArray[np.intp]:
+    """Places of values that are at least `ratio` apart; the first and the last stay."""
+    kept = [0]
+    for place in range(1, axis.size - 1):
+        if axis[place] >= ratio * max(axis[kept[-1]], 1.0):
+            kept.append(place)
+    return np.array([*kept, axis.size - 1], dtype=np.intp)

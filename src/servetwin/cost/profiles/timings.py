@@ -102,9 +102,9 @@ class LayerTimings:
     source: str
     """Provenance in words: device, engine and version, folder."""
     dense: Mapping[str, Curve]
-    """By tokens: qkv, attention_out, mlp_up, mlp_down, router, norm, rotary, activation,
-    qk_norm (once a layer, except norms, which a model may have more of), and embedding and
-    final_norm (once in all)."""
+    """By tokens: qkv, attention_out, mlp_up, mlp_down and router, or all of them as gemms;
+    rotary, activation, residual and qk_norm (once a layer), norm (as often as the model has
+    them), embedding and final_norm (once in all)."""
     sampled: Mapping[str, Curve]
     """By sampled sequences: head and sampler."""
     attention: AttentionTimings | None = None

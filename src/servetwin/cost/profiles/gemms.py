@@ -1,0 +1,110 @@
+"""GEMM timings of some shapes -> those of any shape on the same device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.cost.curves import curves_for
+from servetwin.cost.linear import arithmetic
+from servetwin.cost.profiles.timings import Curve
+from servetwin.cost.shapes import Gemm, attention_gemms, head_gemm, mlp_gemms, router_gemm
+from servetwin.types import Deployment
+
+__all__ = ["GemmTimings", "Roofline", "layer_curves", "predicted", "roofline_of"]
+
+Floats = NDArray[np.float64]
+Roofline = Callable[[Floats, Floats, Floats], Floats]
+"""Rows, n and k -> seconds of the roofline with its fitted efficiency."""
+
+NEIGHBOURS = 60
+SMOOTHING = 0.5
+ROW_WEIGHT = 4.0
+"""How much farther apart a doubling of the rows is than one of n or k: curves over rows have
+steps, those over shapes hardly do."""
+
+
+@dataclass(frozen=True)
+class GemmTimings:
+    """Columns of equal length: `rows x k` times `k x n` took `seconds`."""
+
+    rows: Floats
+    n: Floats
+    k: Floats
+    seconds: Floats
+
+    def where(self, keep: NDArray[np.bool_]) -> GemmTimings:
+        return GemmTimings(self.rows[keep], self.n[keep], self.k[keep], self.seconds[keep])
+
+    def of_shape(self, n: float, k: float) -> Curve | None:
+        """The timings of one matrix by rows, where there are at least two."""
+        mine = self.where((self.n == n) & (self.k == k))
+        sizes, first = np.unique(mine.rows, return_index=True)
+        return Curve(sizes, mine.seconds[first]) if sizes.size >= 2 else None
+
+
+def predicted(timings: GemmTimings, wanted: GemmTimings, roofline: Roofline) -> Floats:
+    """Seconds of the shapes of `wanted`, whose own seconds are not looked at.
+
+    The ratio of measured time to roofline is interpolated between the nearest timed shapes,
+    in the logarithms of rows, n and k (radial basis functions, slightly smoothed). Outside
+    of the timed shapes the roofline extrapolates.
+    """
+    from scipy.interpolate import RBFInterpolator
+
+    places, first = np.unique(_places(timings), axis=0, return_index=True)
+    shape = timings.rows, timings.n, timings.k
+    ratios = np.log(timings.seconds / roofline(*shape))[first]
+    field = RBFInterpolator(
+        places,
+        ratios,
+        neighbors=min(NEIGHBOURS, ratios.size),
+        kernel="linear",
+        smoothing=SMOOTHING,
+    )
+    low, high = places.min(axis=0), places.max(axis=0)
+    ratio = field(np.clip(_places(wanted), low, high))
+    return np.asarray(roofline(wanted.rows, wanted.n, wanted.k) * np.exp(ratio))
+
+
+def _places(timings: GemmTimings) -> Floats:
+    logs = np.log2(np.stack((timings.rows, timings.n, timings.k), axis=1))
+    return np.asarray(logs * (ROW_WEIGHT, 1.0, 1.0))
+
+
+def roofline_of(deployment: Deployment, *, quantized: bool = True) -> Roofline:
+    """The derived cost of a GEMM on the device of a deployment."""
+    compute = arithmetic(deployment, curves_for(deployment.accelerator.name), quantized)
+
+    def seconds(rows: Floats, n: Floats, k: Floats) -> Floats:
+        flops = 2.0 * (rows + compute.curve.half_rows) * n * k
+        moved = n * k * compute.element + 2.0 * rows * (n + k)
+        return compute.curve.seconds(compute.roof, flops, moved)
+
+    return seconds
+
+
+def layer_curves(deployment: Deployment, timings: GemmTimings) -> tuple[Curve, Curve]:
+    """All GEMMs of the mean layer by tokens, and the output head by sequences."""
+    model, tp = deployment.model, deployment.parallelism.tp
+    gemms = attention_gemms(model, tp) + mlp_gemms(model, tp)
+    router = router_gemm(model)
+    if router:
+        gemms.append(router)
+    sizes = np.unique(timings.rows)
+    total = sum(gemm.layers * _seconds(deployment, timings, gemm, sizes) for gemm in gemms)
+    head = _seconds(deployment, timings, head_gemm(model, tp), sizes)
+    return Curve(sizes, np.asarray(total / model.layers)), Curve(sizes, head)
+
+
+def _seconds(deployment: Deployment, timings: GemmTimings, gemm: Gemm, sizes: Floats) -> Floats:
+    """Seconds of one matrix for all `sizes`; as timed where it was."""
+    own = timings.of_shape(gemm.n, gemm.k)
+    if own is not None and own.sizes[0] == sizes[0] and own.end == sizes[-1]:
+        return own.at(sizes)
+    every = np.ones(sizes.size)
+    wanted = GemmTimings(sizes, gemm.n * every, gemm.k * every, every)
+    return predicted(timings, wanted, roofline_of(deployment, quantized=gemm.quantized))
