@@ -21,7 +21,7 @@ from servetwin.cost import (
     resolve_settings,
 )
 from servetwin.cost.checks import check_parallelism, lowered_note
-from servetwin.errors import InputError, nearest
+from servetwin.errors import InputError, counted, nearest
 from servetwin.types import ROUTERS, CostModel, Deployment, Model, Parallelism, Workload
 
 __all__ = ["Prepared", "build_deployment", "prepare", "typical_context"]
@@ -58,7 +58,7 @@ def prepare(settings: RunSettings) -> Prepared:
             lengths=workload.input_tokens + workload.output_tokens,
         ),
         config=resolved(settings, deployment),
-        notes=notes,
+        notes=(*notes, *workload.notes),
     )
 
 
@@ -138,8 +138,9 @@ def check_inputs(workload: Workload, deployment: Deployment) -> None:
         first = int(too_long[0])
         raise InputError(
             f"{workload.source}: request {first} has {workload.input_tokens[first]} input tokens, "
-            f"more than the context of {deployment.model.name} ({context}); {too_long.size} of "
-            f"{len(workload)} requests do: choose a model with a longer context"
+            f"more than the context of {deployment.model.name}, which is {context} "
+            f"({too_long.size} of {counted(len(workload), 'request')} too long): choose a model "
+            f"with a longer context, or leave them out with --max-total-tokens {context}"
         )
 
 

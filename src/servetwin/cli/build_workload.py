@@ -23,6 +23,7 @@ from servetwin.workload import (
     read,
     take,
     with_arrivals,
+    without_long,
 )
 from servetwin.workload.arrivals import schedule
 from servetwin.workload.notation import parse_think
@@ -45,35 +46,54 @@ def build_workload(settings: RunSettings) -> Workload:
     if settings.workload is not None:
         return _from_preset(settings, settings.workload)
     if settings.isl is not None and settings.osl is not None:
-        return generate(_spec(settings, settings.isl, settings.osl))
+        return _without_long(settings, generate(_spec(settings, settings.isl, settings.osl)))
     if settings.isl is not None or settings.osl is not None:
         raise InputError("--isl and --osl belong together: give both")
     raise InputError("no workload: give --trace FILE, --workload PRESET, or --isl and --osl")
 
 
 def _from_trace(settings: RunSettings, path: str) -> Workload:
-    if settings.turns is not None or settings.think is not None:
-        raise InputError(
-            f"--turns and --think make sessions of generated requests; {path} has its own"
-        )
+    _refuse_sessions(settings, path)
     workload = read(Path(path), format=settings.format, mapping=settings.map)
     return _replayed(settings, workload, path)
 
 
+def _refuse_sessions(settings: RunSettings, name: str) -> None:
+    if settings.turns is not None or settings.think is not None:
+        raise InputError(
+            f"--turns and --think make sessions of generated requests; {name} has its own"
+        )
+
+
 def _replayed(settings: RunSettings, workload: Workload, name: str) -> Workload:
     """Cut requests that exist to the number wanted, and let them arrive as wanted."""
+    workload = _without_long(settings, workload)
     if settings.requests is not None:
         if settings.requests > len(workload):
-            found = counted(len(workload), "request")
-            raise InputError(f"--requests {settings.requests}: {name} has only {found}")
+            raise _too_few(settings, workload, name)
         workload = take(workload, settings.requests)
     if settings.arrivals is not None:
         return _with_arrivals(workload, settings, settings.arrivals)
     if settings.rps is None:
         return workload
-    if _roots(workload) > 1 and workload.span_ps == 0:
-        return _with_arrivals(workload, settings, "poisson")
-    return at_rate(workload, settings.rps)
+    if _roots(workload) < 2 or workload.span_ps > 0:
+        return at_rate(workload, settings.rps)
+    what = "sessions" if workload.closed_loop else "requests"
+    note = f"{what} without times of their own come as a Poisson process"
+    workload = replace(workload, notes=(*workload.notes, note))
+    return _with_arrivals(workload, settings, "poisson")
+
+
+def _without_long(settings: RunSettings, workload: Workload) -> Workload:
+    limit = settings.max_total_tokens
+    return workload if limit is None else without_long(workload, limit)
+
+
+def _too_few(settings: RunSettings, workload: Workload, name: str) -> InputError:
+    found = counted(len(workload), "request")
+    if settings.max_total_tokens is not None:
+        found += f" of at most {counted(settings.max_total_tokens, 'token')}"
+    return InputError(f"--requests {settings.requests}: {name} has only {found}")
 
 
 def _roots(workload: Workload) -> int:
@@ -104,8 +124,9 @@ def _from_preset(settings: RunSettings, name: str) -> Workload:
     if name.strip().casefold() == MARCONI:
         if settings.isl is not None or settings.osl is not None:
             raise InputError(f"--isl and --osl: {MARCONI} has lengths of its own, leave them away")
+        _refuse_sessions(settings, MARCONI)
         return _replayed(settings, marconi_equivalent(), MARCONI)
-    workload = generate(_preset_spec(settings, name))
+    workload = _without_long(settings, generate(_preset_spec(settings, name)))
     if settings.rps is None or settings.arrivals is not None or _roots(workload) < 2:
         return workload
     # A preset's rate drifts, so that a part of it comes faster or slower than was asked for.

@@ -179,6 +179,9 @@ class RunSettings(BaseModel):
     requests: Count | None = _option(
         None, "Workload", "N", "How many to generate, or to take from the trace."
     )
+    max_total_tokens: Count | None = _option(
+        None, "Workload", "N", "Leave out requests of more input and output tokens together."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = _option(
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."
     )

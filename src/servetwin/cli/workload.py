@@ -50,11 +50,13 @@ def show(
     """Describe a trace, or what a generator would make."""
     from servetwin.workload import summarize
 
-    summary = summarize(_workload(file, flags))
+    workload = _workload(file, flags)
+    summary = summarize(workload)
     if json:
         print(json_text.dumps(summary, indent=2))
         return
     _print_summary(summary)
+    _print_notes(workload)
 
 
 @app.command(cls=PanelCommand)
@@ -101,6 +103,12 @@ def _write(workload: Workload, target: Path, to: str | None, drop: bool) -> None
         raise InputError(f"{target}: name the format to write (--to servetwin)")
     write(workload, target, chosen, drop=drop)
     print(f"Written to {target} ({chosen}): {counted(len(workload), 'request')}")
+    _print_notes(workload)
+
+
+def _print_notes(workload: Workload) -> None:
+    for note in workload.notes:
+        print(f"Note: {note}")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -64,6 +64,8 @@ class Workload:
     think_time: Ints | None = None
     """Picoseconds between the parent's finish and this arrival; 0 where there is no parent."""
     block_hashes: BlockHashes | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader of results should know, in sentences."""
     digest: str = ""
     """First 16 hexadecimal digits of the SHA-256 of the file, "" for what comes from none."""
 

@@ -8,7 +8,7 @@ from servetwin.workload.notation import parse_arrivals, parse_lengths
 from servetwin.workload.presets import PRESETS, preset
 from servetwin.workload.reading import FORMATS, read
 from servetwin.workload.summary import summarize
-from servetwin.workload.transform import at_rate, take, with_arrivals
+from servetwin.workload.transform import at_rate, take, with_arrivals, without_long
 from servetwin.workload.writing import WRITABLE, write
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "summarize",
     "take",
     "with_arrivals",
+    "without_long",
     "write",
 ]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.types import BlockHashes, Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S
 from servetwin.workload.rates import check_rate
 
-__all__ = ["at_rate", "take", "with_arrivals"]
+__all__ = ["at_rate", "take", "with_arrivals", "without_long"]
 
 
 def take(workload: Workload, n: int) -> Workload:
@@ -29,16 +30,64 @@ def take(workload: Workload, n: int) -> Workload:
     if hashes is not None:
         ids = hashes.ids[: int(hashes.offsets[n])]
         hashes = BlockHashes(hashes.offsets[: n + 1], ids, hashes.block_tokens, hashes.scope)
-    return replace(
-        workload,
-        arrival=workload.arrival[:n],
-        input_tokens=workload.input_tokens[:n],
-        output_tokens=workload.output_tokens[:n],
-        session_id=None if workload.session_id is None else workload.session_id[:n],
-        parent=None if workload.parent is None else workload.parent[:n],
-        think_time=None if workload.think_time is None else workload.think_time[:n],
-        block_hashes=hashes,
+    return replace(workload, **_rows(workload, slice(n)), block_hashes=hashes)
+
+
+def without_long(workload: Workload, total_tokens: int) -> Workload:
+    """Leave out requests of more input and output tokens together, and say so in its notes.
+
+    Their follow-ups go with them: nobody answers the request that they wait for.
+    Raises InputError where none is left.
+    """
+    keep = workload.input_tokens + workload.output_tokens <= total_tokens
+    parent = workload.parent
+    if parent is not None:
+        keep = _with_all_ancestors(keep, parent)
+    left = int(np.count_nonzero(keep))
+    if left == len(workload):
+        return workload
+    tokens = counted(total_tokens, "token")
+    if not left:
+        raise InputError(
+            f"{workload.name}: of {counted(len(workload), 'request')} none is left without those "
+            f"of more than {tokens}"
+        )
+    rows = _rows(workload, keep)
+    if parent is not None:
+        place = np.cumsum(keep, dtype=np.int32) - 1
+        rows["parent"] = np.where(rows["parent"] >= 0, place[rows["parent"]], np.int32(-1))
+    hashes = workload.block_hashes
+    if hashes is not None:
+        counts = np.diff(hashes.offsets)
+        offsets = np.concatenate([[0], np.cumsum(counts[keep])])
+        ids = hashes.ids[np.repeat(keep, counts)]
+        hashes = BlockHashes(offsets, ids, hashes.block_tokens, hashes.scope)
+    note = (
+        f"{len(workload) - left:,} of {counted(len(workload), 'request')} left out: more than "
+        f"{tokens} of input and output{', or follow-ups of those' if workload.closed_loop else ''}"
     )
+    return replace(workload, **rows, block_hashes=hashes, notes=(*workload.notes, note))
+
+
+def _rows(workload: Workload, which: slice | NDArray[np.bool_]) -> dict[str, Any]:
+    """Pick the same requests from every column but the block hashes."""
+    names = ("arrival", "input_tokens", "output_tokens", "session_id", "parent", "think_time")
+    columns = {name: getattr(workload, name) for name in names}
+    return {name: None if column is None else column[which] for name, column in columns.items()}
+
+
+def _with_all_ancestors(keep: NDArray[np.bool_], parent: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Keep a request only if all are kept that it directly or indirectly waits for.
+
+    Each round looks twice as many generations back.
+    """
+    before = np.where(parent >= 0, parent, np.arange(parent.size))
+    while True:
+        keep = keep & keep[before]
+        further = before[before]
+        if np.array_equal(further, before):
+            return keep
+        before = further
 
 
 CHUNK = 1 << 18

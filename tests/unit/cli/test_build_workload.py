@@ -138,3 +138,38 @@ def test_a_trace_has_its_own_sessions(sessions: str) -> None:
     for values in ({"turns": "4"}, {"think": "4s"}):
         with pytest.raises(InputError, match="--turns and --think make sessions of generated"):
             built(trace=sessions, **values)
+
+
+def test_requests_that_are_too_long_are_left_out_before_any_is_counted(tmp_path: Path) -> None:
+    trace = tmp_path / "t.csv"
+    rows = "\n".join(f"{at},{10 + 90 * (at % 2)},5" for at in range(100))
+    trace.write_text(f"arrived_at,num_prefill_tokens,num_decode_tokens\n{rows}\n")
+    workload = built(trace=str(trace), max_total_tokens=15, requests=50, rps=1)
+    assert set(workload.input_tokens.tolist()) == {10}
+    assert (len(workload), workload.span_ps) == (50, 49 * PS_PER_S)
+    note = "50 of 100 requests left out: more than 15 tokens of input and output"
+    assert workload.notes == (note,)
+    with pytest.raises(InputError, match="has only 50 requests of at most 15 tokens"):
+        built(trace=str(trace), max_total_tokens=15, requests=51)
+    assert built(trace=str(trace), max_total_tokens=105).notes == ()
+
+
+def test_a_generator_leaves_out_what_is_too_long() -> None:
+    lengths = {"isl": "1..100", "osl": "1", "requests": 1000, "rps": 2}
+    workload = built(**lengths, max_total_tokens=50)
+    assert int(workload.input_tokens.max()) == 49
+    assert 400 < len(workload) < 600
+    preset = built(workload="azure-conv", requests=1000, rps=2, max_total_tokens=1000)
+    assert int((preset.input_tokens + preset.output_tokens).max()) <= 1000
+    assert preset.span_ps == pytest.approx((len(preset) - 1) * PS_PER_S / 2, abs=1)
+
+
+def test_a_session_ends_before_its_first_turn_that_is_too_long() -> None:
+    workload = built(isl="100", osl="10", turns="4", requests=40, max_total_tokens=330)
+    assert workload.input_tokens.tolist() == [100, 210, 320] * 10
+
+
+def test_arrivals_that_were_made_up_are_said(sessions: str) -> None:
+    note = "sessions without times of their own come as a Poisson process"
+    assert built(trace=sessions, rps=1).notes == (note,)
+    assert built(trace=sessions, rps=1, arrivals="poisson").notes == ()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from servetwin.errors import InputError
 from servetwin.types import BlockHashes, Workload
 from servetwin.units import NOT_YET, PS_PER_S
-from servetwin.workload import at_rate, preset, read, summarize, take
+from servetwin.workload import at_rate, preset, read, summarize, take, without_long
 from servetwin.workload.arrivals import OpenLoop
 
 
@@ -153,3 +153,73 @@ def test_the_digest_of_a_folder_is_that_of_its_sessions_in_order(tmp_path: Path)
         (tmp_path / f"{name}.json").write_text(text)
     (tmp_path / "README.md").write_text("not read")
     assert read(tmp_path).digest == hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+
+
+def test_what_is_too_long_goes_with_its_follow_ups() -> None:
+    workload = Workload(
+        arrival=np.array([3, NOT_YET, NOT_YET, 9, NOT_YET, NOT_YET, 12]),
+        input_tokens=np.array([10, 20, 5, 10, 10, 10, 30], np.int32),
+        output_tokens=np.array([1, 2, 1, 1, 1, 1, 3], np.int32),
+        session_id=np.array([0, 0, 0, 1, 1, 1, 2], np.int32),
+        parent=np.array([-1, 0, 1, -1, 3, 4, -1], np.int32),
+        think_time=np.array([0, 7, 7, 0, 8, 9, 0]),
+        block_hashes=BlockHashes(
+            np.array([0, 1, 3, 3, 4, 4, 6, 9]), np.array([5, 6, 7, 8, 9, 10, 11, 12, 13]), 16
+        ),
+        digest="abc",
+    )
+    kept = without_long(workload, 21)
+    assert kept.arrival.tolist() == [3, 9, NOT_YET, NOT_YET]
+    assert kept.input_tokens.tolist() == [10, 10, 10, 10]
+    assert kept.session_id is not None
+    assert kept.session_id.tolist() == [0, 1, 1, 1]
+    assert kept.parent is not None
+    assert kept.parent.tolist() == [-1, -1, 1, 2]
+    assert kept.think_time is not None
+    assert kept.think_time.tolist() == [0, 0, 8, 9]
+    assert kept.block_hashes is not None
+    assert kept.block_hashes.offsets.tolist() == [0, 1, 2, 2, 4]
+    assert kept.block_hashes.ids.tolist() == [5, 8, 9, 10]
+    assert kept.digest == "abc"
+    assert kept.notes == (
+        "3 of 7 requests left out: more than 21 tokens of input and output, or follow-ups of those",
+    )
+    assert without_long(workload, 33) is workload
+    said = "workload: of 7 requests none is left without those of more than 10 tokens"
+    with pytest.raises(InputError, match=said):
+        without_long(workload, 10)
+    few = without_long(flat([1, 2, 3]), 2)
+    assert few.notes == ()
+
+
+@given(
+    parents=st.lists(st.integers(-1, 30), min_size=1, max_size=30),
+    lengths=st.lists(st.integers(1, 9), min_size=30, max_size=30),
+    limit=st.integers(1, 10),
+)
+def test_follow_ups_go_however_long_their_chain(
+    parents: list[int], lengths: list[int], limit: int
+) -> None:
+    n = len(parents)
+    parent = [min(wanted, i - 1) for i, wanted in enumerate(parents)]
+    kept: list[int] = []
+    for i in range(n):
+        if lengths[i] + 1 <= limit and (parent[i] < 0 or parent[i] in kept):
+            kept.append(i)
+    workload = Workload(
+        arrival=np.array([i if parent[i] < 0 else NOT_YET for i in range(n)]),
+        input_tokens=np.array(lengths[:n], np.int32),
+        output_tokens=np.ones(n, np.int32),
+        session_id=np.arange(n, dtype=np.int32),
+        parent=np.array(parent, np.int32),
+        think_time=np.zeros(n, np.int64),
+    )
+    if not kept:
+        with pytest.raises(InputError, match="none is left"):
+            without_long(workload, limit)
+        return
+    found = without_long(workload, limit)
+    assert found.session_id is not None
+    assert found.session_id.tolist() == kept
+    assert found.parent is not None
+    assert [p if p < 0 else kept[p] for p in found.parent.tolist()] == [parent[i] for i in kept]
