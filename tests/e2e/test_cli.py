@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 DEPLOYMENT = ("--model", "meta-llama/Llama-3.1-8B", "--gpu", "A100-80GB")
-SMALL = ("--workload", "azure-conv", "--requests", "300", "--rps", "4")
+REQUESTS = ("--workload", "azure-conv", "--requests", "300")
+SMALL = (*REQUESTS, "--rps", "4")
 
 FILES = {"summary.json", "requests.parquet", "timeline.parquet", "report.html"}
 
@@ -28,6 +30,10 @@ def servetwin(folder: Path, *args: str, check: bool = True) -> subprocess.Comple
 
 def simulate(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return servetwin(folder, "simulate", *DEPLOYMENT, *SMALL, *args)
+
+
+def sweep(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return servetwin(folder, "simulate", *DEPLOYMENT, *REQUESTS, *args)
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -112,10 +118,11 @@ def test_a_report_is_written_again(tmp_path: Path) -> None:
 
 def test_a_sweep_gives_table_figure_and_knee(tmp_path: Path) -> None:
     args = ("--sweep-rps", "8,0.5,2,4,16", "--slo", "ttft=1s,tpot=50ms", "--out", "out")
-    done = simulate(tmp_path, *args)
+    done = sweep(tmp_path, *args)
     assert max(map(len, done.stdout.splitlines())) <= 80
-    assert "Knee: " in done.stdout
-    assert "Limit: at " in done.stdout
+    assert re.search(r"Knee +\d+ requests/s, the most throughput per latency", done.stdout)
+    assert re.search(r"Limit +\d+ requests/s, where P99 TTFT or E2E is more than", done.stdout)
+    assert re.search(r"SLO +met up to \d+ requests/s", done.stdout)
     kinds = ("csv", "json", "png", "html")
     assert names(tmp_path / "out") == {f"load_curve.{kind}" for kind in kinds}
     content = json.loads((tmp_path / "out" / "load_curve.json").read_text())
@@ -127,9 +134,30 @@ def test_a_sweep_gives_table_figure_and_knee(tmp_path: Path) -> None:
         assert [float(row["offered_rps"]) for row in csv.DictReader(file)] == rates
 
 
+def test_a_sweep_says_what_was_swept_and_where_it_is_overloaded(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "--sweep-rps", "2,4,60", "--out", "out")
+    page = (tmp_path / "out" / "load_curve.html").read_text()
+    title = "Load curve: meta-llama/Llama-3.1-8B on A100-80GB, simulated"
+    assert f"<title>{title}</title>" in page
+    assert done.stdout.splitlines()[0] == title
+    for text in (done.stdout, page):
+        assert "azure-conv, 300 requests, mean ISL" in text
+        assert "Overload at 60 requests/s" in text
+    content = json.loads((tmp_path / "out" / "load_curve.json").read_text())
+    assert [point["overloaded"] for point in content["points"]] == [False, False, True]
+    assert (content["workload"]["requests"], content["workload"]["rps"]) == (300, None)
+
+
+def test_a_sweep_without_a_page_removes_a_former_one(tmp_path: Path) -> None:
+    sweep(tmp_path, "--sweep-rps", "2,4", "--out", "out")
+    done = sweep(tmp_path, "--sweep-rps", "2,4", "--out", "out", "--no-report")
+    assert names(tmp_path / "out") == {f"load_curve.{kind}" for kind in ("csv", "png", "json")}
+    assert "html" not in done.stdout
+
+
 def test_a_load_curve_runs_again_and_says_what_its_costs_are(tmp_path: Path) -> None:
-    done = simulate(tmp_path, "--sweep-rps", "2,4", "--seed", "3", "--out", "a")
-    assert "Costs: derived: " in done.stdout
+    done = sweep(tmp_path, "--sweep-rps", "2,4", "--seed", "3", "--out", "a")
+    assert re.search("Costs +derived: ", done.stdout)
     again = servetwin(tmp_path, "simulate", "--config", "a/load_curve.json", "--json")
     first = json.loads((tmp_path / "a" / "load_curve.json").read_text())
     second = json.loads(again.stdout)
@@ -139,7 +167,7 @@ def test_a_load_curve_runs_again_and_says_what_its_costs_are(tmp_path: Path) -> 
 
 
 def test_a_point_of_a_sweep_is_the_run_at_that_rate(tmp_path: Path) -> None:
-    curve = json.loads(simulate(tmp_path, "--sweep-rps", "2,4", "--json").stdout)
+    curve = json.loads(sweep(tmp_path, "--sweep-rps", "2,4", "--json").stdout)
     metrics = json.loads(simulate(tmp_path, "--json").stdout)["metrics"]
     point = curve["points"][1]
     assert point["ttft_p99_ms"] == metrics["ttft_ms"]["p99"]

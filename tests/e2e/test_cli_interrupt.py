@@ -127,7 +127,7 @@ def test_a_sweep_keeps_the_rates_that_have_finished(tmp_path: Path) -> None:
         assert SAID.strip().encode() in read_until(terminal, SAID.strip().encode())
         out, _ = process.communicate(timeout=10)
         assert process.returncode == 130
-    note = "interrupted: 1 of 4 rates were simulated; 1000, 2000, 3000 requests/s are missing"
+    note = "Interrupted after 1 of 4 rates: 1000, 2000, 3000 are missing."
     assert note in " ".join(out.decode().split())
     content = json.loads((tmp_path / "out" / "load_curve.json").read_text())
     assert [point["offered_rps"] for point in content["points"]] == [5]

@@ -12,6 +12,7 @@ import pytest
 from servetwin.report import figures
 from servetwin.report.html import write_report
 from servetwin.results import load_point, parse_slo, summary
+from servetwin.studies.load_curve import LoadCurve, describe, write_curve
 from support.runs import Shape, synthetic_run
 
 pytestmark = pytest.mark.browser
@@ -88,11 +89,25 @@ def test_a_hostile_model_name_does_nothing(browser: str, tmp_path: Path) -> None
     assert 'data-charts="drawn"' in opened.dom
 
 
-def test_a_saved_load_curve_opens_offline(browser: str, tmp_path: Path) -> None:
+def test_a_load_curve_is_drawn(browser: str, tmp_path: Path) -> None:
     rates = (1.0, 4.0, 8.0)
     runs = [synthetic_run(Shape(requests=100, rps=rate)) for rate in rates]
     points = [load_point(r, summary(run)) for r, run in zip(rates, runs, strict=True)]
-    figures.save(figures.load_curve(points), tmp_path / "curve.html")
-    opened = Opened(browser, tmp_path / "curve.html", tmp_path / "profile")
+    curve = LoadCurve(tuple(points), (97, 97, 97))
+    about = summary(runs[0])
+    write_curve(curve, describe(curve, about), tmp_path / "curve")
+    opened = Opened(browser, tmp_path / "curve" / "load_curve.html", tmp_path / "profile")
+    assert opened.console == []
+    assert 'data-charts="drawn"' in opened.dom
+    title = "Load curve: meta-llama/Llama-3.1-8B on A100-80GB, simulated"
+    assert f"<title>{title}</title>" in opened.dom
+    assert f"<h1>{title}</h1>" in opened.dom
+    drawn = re.findall(r'<div class="chart[^"]*" id="([a-z0-9-]+)"[^>]*>.*?<svg', opened.dom)
+    assert drawn == ["ttft", "tpot", "e2e", "throughput", "requests"]
+
+
+def test_a_saved_figure_opens_offline(browser: str, tmp_path: Path) -> None:
+    figures.save(figures.latency_cdf(synthetic_run().requests, "ttft"), tmp_path / "cdf.html")
+    opened = Opened(browser, tmp_path / "cdf.html", tmp_path / "profile")
     assert opened.console == []
     assert "<canvas" in opened.dom or "<svg" in opened.dom

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,18 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.report import series
-from servetwin.results.load import LoadPoint, knee
 from servetwin.results.output import replace_file
 from servetwin.types import RequestTable, RunResult
 
 __all__ = [
     "batch_over_time",
+    "chart_of",
+    "colour_of",
+    "dashes_of",
     "kv_over_time",
     "latency_cdf",
     "latency_over_time",
-    "load_curve",
+    "log_axis",
     "power_over_time",
     "save",
     "tokens_over_time",
@@ -51,10 +52,10 @@ def latency_cdf(table: RequestTable, name: str) -> alt.Chart:
     unit = "s" if name == "e2e" else "ms"
     rows = [{"x": a, "share": b} for a, b in zip(x.tolist(), share.tolist(), strict=True)]
     chart: alt.Chart = (
-        _chart(rows, TITLES[name])
+        chart_of(rows, TITLES[name])
         .mark_line(interpolate="step-after", color=BLUE, clip=True)
         .encode(
-            x=alt.X("x:Q", title=f"{TITLES[name]} ({unit}, log)", **_log(x)),
+            x=alt.X("x:Q", title=f"{TITLES[name]} ({unit}, log)", **log_axis(x)),
             y=alt.Y("share:Q", title="requests", axis=alt.Axis(format="%"), scale=_share()),
             tooltip=[
                 alt.Tooltip("x:Q", title=f"at most ({unit})", format=",.4~g"),
@@ -116,35 +117,6 @@ def power_over_time(run: RunResult) -> alt.Chart | None:
     return _over_time(found.t, {"power": found.watts}, "Power", "W, all devices")
 
 
-def load_curve(points: Sequence[LoadPoint]) -> alt.ConcatChart:
-    """Latency and throughput by offered request rate, with the knee marked.
-
-    Small multiples, two to a row: TTFT, TPOT and E2E (p50 and p99, logarithmic), output
-    tokens/s, and requests/s completed and, with an SLO, within it.
-    """
-    points = sorted(points, key=lambda point: point.offered_rps)
-    bend = knee(points)
-    panels = [
-        _panel(points, bend, "TTFT", "ms, log", {"p50": "ttft_p50_ms", "p99": "ttft_p99_ms"}),
-        _panel(points, bend, "TPOT", "ms, log", {"p50": "tpot_p50_ms", "p99": "tpot_p99_ms"}),
-        _panel(points, bend, "E2E latency", "s, log", {"p50": "e2e_p50_s", "p99": "e2e_p99_s"}),
-        _panel(points, bend, "Throughput", "tokens/s", {"output tokens": "throughput_token_s"}),
-    ]
-    rates = {"completed": "completed_rps"}
-    if any(point.goodput_rps is not None for point in points):
-        rates["within SLO"] = "goodput_rps"
-    panels.append(_panel(points, bend, "Requests", "requests/s", rates))
-    text = "No knee: it takes three rates at which requests complete"
-    if bend is not None:
-        text = f"Dashed: the knee at {bend.offered_rps:g} requests/s (most throughput per latency)"
-    chart: alt.ConcatChart = (
-        alt.concat(*panels, columns=2)
-        .resolve_scale(color="independent", strokeDash="independent")
-        .properties(title=alt.TitleParams(text, anchor="start", fontWeight="normal", offset=12))
-    )
-    return chart
-
-
 def save(chart: Chart, path: Path) -> None:
     """Write a chart as .png, .svg or offline .html, by the suffix of `path`.
 
@@ -172,38 +144,6 @@ def styled(chart: Any) -> Any:
     )
 
 
-def _panel(
-    points: list[LoadPoint],
-    bend: LoadPoint | None,
-    title: str,
-    unit: str,
-    columns: dict[str, str],
-) -> Any:
-    offered = np.array([point.offered_rps for point in points])
-    rows = [
-        {"x": point.offered_rps, "value": value, "series": label}
-        for label, column in columns.items()
-        for point in points
-        if (value := getattr(point, column)) is not None and (value > 0 or "log" not in unit)
-    ]
-    values = np.array([row["value"] for row in rows])
-    wide = offered.size > 0 and offered.min() > 0 and offered.max() / offered.min() >= 8
-    x_scale = alt.Scale(type="log", nice=False) if wide else alt.Scale(zero=False)
-    ticks = alt.Axis(values=offered.tolist()) if offered.size <= 12 else alt.Axis()
-    base = _chart(rows, title).encode(
-        x=alt.X("x:Q", title="offered requests/s", scale=x_scale, axis=ticks),
-        y=alt.Y("value:Q", title=unit, **(_log(values) if "log" in unit else {})),
-        color=_color(columns),
-        tooltip=["series:N", alt.Tooltip("x:Q", title="offered"), "value:Q"],
-    )
-    lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(strokeDash=_dash(columns))
-    marks = [] if bend is None else [{"x": bend.offered_rps}]
-    rule = alt.Chart(alt.InlineData(values=marks)).mark_rule(strokeDash=[5, 4], color="#888888")
-    return alt.layer(rule.encode(x=alt.X("x:Q", scale=x_scale)), lines).properties(
-        title=title, width=300, height=180
-    )
-
-
 def _over_time(
     t: NDArray[np.float64],
     lines: Lines,
@@ -220,15 +160,15 @@ def _over_time(
         if value > 0 or not log
     ]
     everything = np.concatenate(list(lines.values())) if lines else np.empty(0)
-    y_options = _log(everything) if log else {"scale": alt.Scale(zero=True, nice=True)}
+    y_options = log_axis(everything) if log else {"scale": alt.Scale(zero=True, nice=True)}
     chart: alt.Chart = (
-        _chart(rows, title)
+        chart_of(rows, title)
         .mark_line()
         .encode(
             x=alt.X("t:Q", title=f"{x_title} ({unit})", scale=alt.Scale(nice=False)),
             y=alt.Y("value:Q", title=y_title, **y_options),
-            color=_color(lines),
-            strokeDash=_dash(lines),
+            color=colour_of(lines),
+            strokeDash=dashes_of(lines),
             tooltip=[
                 "series:N",
                 alt.Tooltip("t:Q", title=f"{x_title} ({unit})", format=",.4~g"),
@@ -239,16 +179,16 @@ def _over_time(
     return chart
 
 
-def _chart(rows: list[dict[str, Any]], title: str) -> alt.Chart:
+def chart_of(rows: list[dict[str, Any]], title: str) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=rows), title=title, width=380, height=220)
 
 
-def _color(lines: dict[str, Any]) -> alt.Color:
+def colour_of(lines: dict[str, Any]) -> alt.Color:
     scale = alt.Scale(domain=list(lines), range=PALETTE[: len(lines)])
     return alt.Color("series:N", scale=scale, legend=_legend(lines))
 
 
-def _dash(lines: dict[str, Any]) -> alt.StrokeDash:
+def dashes_of(lines: dict[str, Any]) -> alt.StrokeDash:
     """Tell the lines apart without colour too."""
     dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]]
     scale = alt.Scale(domain=list(lines), range=dashes[: len(lines)])
@@ -262,7 +202,7 @@ def _legend(lines: dict[str, Any]) -> alt.Legend | None:
     return alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=250, offset=4)
 
 
-def _log(values: NDArray[np.float64]) -> dict[str, Any]:
+def log_axis(values: NDArray[np.float64]) -> dict[str, Any]:
     """A logarithmic scale over the positive values, at least a factor of two wide, and its axis.
 
     Vega labels what fits of 1 to 9 in each decade, which leaves odd gaps; a scale of more

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from servetwin.report.load_wording import about, load_cells, load_heads, title, verdict
 from servetwin.report.wording import (
     LATENCY_ROWS,
     PERCENTILE_COLUMNS,
@@ -19,7 +20,7 @@ from servetwin.report.wording import (
     printable,
 )
 
-__all__ = ["print_summary", "render"]
+__all__ = ["print_load_curve", "print_summary", "render"]
 
 INDENT = 2
 LABEL_WIDTH = 11
@@ -28,6 +29,24 @@ LABEL_WIDTH = 11
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print a run's summary; no line is longer than the console, nor than 100 columns."""
     console.print(render(summary, min(console.width, 100)))
+
+
+def print_load_curve(content: dict[str, Any], console: Console) -> None:
+    """Print what `load_curve.json` holds; no line is longer than the console."""
+    width = min(console.width, 100)
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    above = ""
+    for what, unit in load_heads(content):
+        table.add_column(f"{'' if what == above else what}\n{unit}", justify="right", no_wrap=True)
+        above = what
+    for cells in load_cells(content):
+        table.add_row(*cells)
+    console.print(Text(title(content), style="bold"))
+    console.print(Padding(_pairs(about(content), width), (1, 0), expand=False))
+    console.print(table)
+    console.print(Padding(_pairs(verdict(content), width), (1, 0, 0, 0), expand=False))
+    for note in content["notes"]:
+        console.print(_pairs({"Note": printable(note)}, width, style="yellow"))
 
 
 def render(summary: dict[str, Any], width: int = 80) -> RenderableType:

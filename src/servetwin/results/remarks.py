@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from servetwin.types import RequestTable, RunResult, Status
 from servetwin.units import NOT_YET, PS_PER_S
 
-__all__ = ["remarks"]
+__all__ = ["is_overloaded", "remarks"]
 
 KEEPS_UP = 0.9
 """Share of the run during which requests arrive, from which on the last ones cause the rest."""
@@ -32,21 +32,34 @@ def remarks(run: RunResult, metrics: dict[str, Any]) -> Iterator[str]:
     lost = {name: metrics[name] for name in ("rejected", "failed", "unfinished")}
     if told := ", ".join(f"{count:,} {name}" for name, count in lost.items() if count):
         yield f"Latencies leave out requests that did not complete: {told}."
-    arrival = run.requests.arrival[run.requests.arrival != NOT_YET]
-    if arrival.size < 2 or run.workload.get("follow_ups"):
-        return  # a closed loop sets its own pace
-    span = int(arrival.max() - arrival.min()) / PS_PER_S
-    if span == 0:
+    arrival = _open_arrivals(run)
+    if arrival.size > 1 and arrival.min() == arrival.max():
         yield (
             f"All {arrival.size:,} requests arrive at once: queue time, TTFT and E2E depend on "
             "how many they are."
         )
-    elif span < KEEPS_UP * (metrics["makespan_s"] or 0) and _grows(run.requests):
-        offered, done = (arrival.size - 1) / span, metrics["request_throughput_req_s"]
+    elif is_overloaded(run, metrics):
+        offered = (arrival.size - 1) / (int(arrival.max() - arrival.min()) / PS_PER_S)
+        done = metrics["request_throughput_req_s"]
         yield (
             f"Overload: {offered:.3g} requests/s arrive and {done:.3g} complete. The queue grows "
             "as long as they arrive, so that latencies depend on the length of the trace."
         )
+
+
+def is_overloaded(run: RunResult, metrics: dict[str, Any]) -> bool:
+    """Whether requests arrive over time, and faster than they complete."""
+    arrival = _open_arrivals(run)
+    if arrival.size < 2 or arrival.min() == arrival.max():
+        return False
+    span = int(arrival.max() - arrival.min()) / PS_PER_S
+    return bool(span < KEEPS_UP * (metrics["makespan_s"] or 0)) and _grows(run.requests)
+
+
+def _open_arrivals(run: RunResult) -> NDArray[np.int64]:
+    """Return the arrivals; none for a closed loop, which sets its own pace."""
+    arrival = run.requests.arrival
+    return arrival[:0] if run.workload.get("follow_ups") else arrival[arrival != NOT_YET]
 
 
 def _grows(table: RequestTable) -> bool:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 from servetwin.errors import InputError
 from servetwin.results import LoadPoint, Slo, knee, load_point, summary
 from servetwin.results.output import Writer, write_together
+from servetwin.results.remarks import is_overloaded
 from servetwin.results.summary import to_json
 from servetwin.sim import SimOptions, simulate
 from servetwin.types import CostModel, Deployment, Workload
@@ -36,9 +37,6 @@ ENOUGH = 100
 LATENCY_LIMIT = 1.5
 """Share of the base's 99th percentile beyond which a rate is over the limit."""
 
-Point = tuple[LoadPoint, int]
-"""A rate's figures, and how many requests completed."""
-
 RATE_FIELDS = ("ttft_p99_ms", "e2e_p99_s")
 
 
@@ -54,6 +52,16 @@ class Setup:
     slo: Slo | None = None
 
 
+class Rate(NamedTuple):
+    """What the run at one rate came to."""
+
+    point: LoadPoint
+    completed: int
+    overloaded: bool
+    notes: tuple[str, ...]
+    provenance: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class LoadCurve:
     """The points by rising rate, and how many requests completed at each."""
@@ -62,6 +70,12 @@ class LoadCurve:
     completed: tuple[int, ...]
     missing: tuple[float, ...] = ()
     """Rates that were asked for, and that Ctrl-C has left out."""
+    overloaded: tuple[float, ...] = ()
+    """Rates at which more requests arrive than complete."""
+    notes: tuple[str, ...] = ()
+    """What the simulator says of any of these runs."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where the figures of all of them come from."""
 
     @property
     def base(self) -> LoadPoint | None:
@@ -94,12 +108,12 @@ def measure(
     """
     ordered = sorted(set(rates))
     stop = Event()
-    found: dict[float, Point] = {}
+    found: dict[float, Rate] = {}
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         # The first alone: it may have to compile the kernel, for which the others would wait.
         for together in (ordered[:1], ordered[1:]):
-            futures = {pool.submit(_point, setup, rate, stop): rate for rate in together}
+            futures = {pool.submit(_simulate_at, rate, setup, stop): rate for rate in together}
             for future in as_completed(futures):
                 found[futures[future]] = future.result()
                 done(len(found))
@@ -109,16 +123,19 @@ def measure(
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
-    pairs = [found[rate] for rate in sorted(found)]
+    runs = [found[rate] for rate in sorted(found)]
     return LoadCurve(
-        points=tuple(point for point, _ in pairs),
-        completed=tuple(count for _, count in pairs),
+        points=tuple(run.point for run in runs),
+        completed=tuple(run.completed for run in runs),
         missing=tuple(rate for rate in ordered if rate not in found),
+        overloaded=tuple(run.point.offered_rps for run in runs if run.overloaded),
+        notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
+        provenance={k: v for k, v in runs[0].provenance.items() if k != "iterations"},
     )
 
 
-def _point(setup: Setup, rate: float, stop: Event) -> Point:
-    """Simulate at one rate, until `stop` is set; how soon that is noticed is the simulator's."""
+def _simulate_at(rate: float, setup: Setup, stop: Event) -> Rate:
+    """Simulate, unless `stop` is set before the simulator looks at it for the last time."""
 
     def check(_: int) -> None:
         if stop.is_set():
@@ -128,8 +145,16 @@ def _point(setup: Setup, rate: float, stop: Event) -> Point:
     if workload.closed_loop:
         raise InputError(f"{workload.name}: a closed loop sets its own rate; sweep an open one")
     options = replace(setup.options, progress=check)
-    content = summary(simulate(setup.deployment, workload, setup.cost, options), setup.slo)
-    return load_point(rate, content), int(content["metrics"]["completed"])
+    run = simulate(setup.deployment, workload, setup.cost, options)
+    content = summary(run, setup.slo)
+    metrics = content["metrics"]
+    return Rate(
+        point=load_point(rate, content),
+        completed=metrics["completed"],
+        overloaded=is_overloaded(run, metrics),
+        notes=run.notes,
+        provenance=content["provenance"],
+    )
 
 
 def _exceeds(point: LoadPoint, base: LoadPoint) -> bool:
@@ -140,33 +165,67 @@ def _exceeds(point: LoadPoint, base: LoadPoint) -> bool:
     return False
 
 
-def describe(curve: LoadCurve, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of `load_curve.json`."""
+def describe(curve: LoadCurve, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `load_curve.json`.
+
+    `about` holds the run's `provenance`, `config`, `workload` and `notes`, as in a summary.
+    """
     rates = {name: getattr(curve, name) for name in ("base", "limit", "knee")}
     return {
         "schema": SCHEMA,
-        "config": config,
+        "kind": "simulated",
+        "provenance": {**curve.provenance, **about["provenance"]},
+        **{name: about[name] for name in ("config", "workload")},
         **{f"{name}_rps": point and point.offered_rps for name, point in rates.items()},
+        "limit_over_base": LATENCY_LIMIT,
         "missing_rps": list(curve.missing),
         "points": [
-            {**asdict(point), "completed": completed}
+            {
+                **asdict(point),
+                "completed": completed,
+                "overloaded": point.offered_rps in curve.overloaded,
+            }
             for point, completed in zip(curve.points, curve.completed, strict=True)
         ],
+        "notes": list(dict.fromkeys((*curve.notes, *about["notes"], *_remarks(curve)))),
     }
 
 
-def write_curve(curve: LoadCurve, content: dict[str, Any], out: Path) -> None:
-    """Write load_curve.csv, .json, .png and .html; all of them, or InputError and none."""
-    from servetwin.report import figures
+def _remarks(curve: LoadCurve) -> Iterator[str]:
+    if curve.overloaded:
+        yield (
+            f"Overload at {_listed(curve.overloaded)} requests/s: the queue grows as long as "
+            "requests arrive, so that latencies there depend on how many they are."
+        )
+    if curve.missing:
+        count, asked = len(curve.points), len(curve.points) + len(curve.missing)
+        yield f"Interrupted after {count} of {asked} rates: {_listed(curve.missing)} are missing."
 
-    chart = figures.load_curve(curve.points)
-    writers: tuple[Writer, ...] = (
-        lambda path: _write_csv(content["points"], path),
-        lambda path: figures.save(chart, path),
-        lambda path: figures.save(chart, path),
-        lambda path: path.write_text(to_json(content) + "\n", encoding="utf-8"),
-    )
-    write_together(out, dict(zip(NAMES, writers, strict=True)), ())
+
+def _listed(rates: Sequence[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
+
+
+def write_curve(curve: LoadCurve, content: dict[str, Any], out: Path, page: bool = True) -> None:
+    """Write load_curve.csv, .png, .html and .json; all of them, or InputError and none.
+
+    Without `page`, no .html.
+    """
+    from servetwin.report.figures import save
+    from servetwin.report.load_figures import load_curve
+    from servetwin.report.load_page import load_page
+    from servetwin.report.load_wording import about, title
+
+    chart = load_curve(curve.points, title(content), [about(content).get("Workload", "")])
+    writers: dict[str, Writer] = {
+        "load_curve.csv": lambda path: _write_csv(content["points"], path),
+        "load_curve.png": lambda path: save(chart, path),
+    }
+    if page:
+        text = load_page(curve.points, content)
+        writers["load_curve.html"] = lambda path: path.write_text(text, encoding="utf-8")
+    writers[CURVE] = lambda path: path.write_text(to_json(content) + "\n", encoding="utf-8")
+    write_together(out, writers, tuple(name for name in NAMES if name not in writers))
 
 
 def _write_csv(points: Sequence[dict[str, Any]], path: Path) -> None:

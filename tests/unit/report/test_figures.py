@@ -11,6 +11,7 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.report import figures
+from servetwin.report.load_figures import load_curve
 from servetwin.results import LoadPoint, Slo, load_point, summary
 from servetwin.types import RunResult, Status
 from support.runs import Shape, request_table, synthetic_run
@@ -86,8 +87,10 @@ def test_logarithmic_axes_are_labelled_at_round_values() -> None:
 
 
 def test_the_load_curve_marks_the_knee_in_every_panel() -> None:
-    spec = figures.load_curve(sweep()).to_dict()
-    assert "Dashed: the knee at" in spec["title"]["text"]
+    spec = load_curve(sweep(), "m on g", ["traffic"]).to_dict()
+    assert spec["title"]["text"] == "m on g"
+    assert spec["title"]["subtitle"][0] == "traffic"
+    assert "Dashed: the knee at" in spec["title"]["subtitle"][1]
     assert [panel["title"] for panel in spec["concat"]] == [
         "TTFT",
         "TPOT",
@@ -98,13 +101,13 @@ def test_the_load_curve_marks_the_knee_in_every_panel() -> None:
     text = str(spec)
     assert "'x': 4.0" in text or "'x': 8.0" in text
     assert "within SLO" not in text
-    assert "within SLO" in str(figures.load_curve(sweep(Slo(ttft=10**12))).to_dict())
+    assert "within SLO" in str(load_curve(sweep(Slo(ttft=10**12))).to_dict())
 
 
 def test_a_load_curve_of_two_or_dead_points_is_drawn_without_a_knee() -> None:
     dead = replace(sweep()[0], **dict.fromkeys(list(vars(sweep()[0]))[1:]))
     for points in (sweep()[:2], [dead], []):
-        assert "No knee" in figures.load_curve(points).to_dict()["title"]["text"]
+        assert "No knee" in load_curve(points).to_dict()["title"]["subtitle"][0]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_a_load_curve_of_two_or_dead_points_is_drawn_without_a_knee() -> None:
 )
 def test_figures_are_saved_by_suffix(tmp_path: Path, suffix: str, start: bytes) -> None:
     path = tmp_path / f"curve{suffix}"
-    figures.save(figures.load_curve(sweep()), path)
+    figures.save(load_curve(sweep()), path)
     content = path.read_bytes()
     assert content.lstrip().startswith(start)
     assert list(tmp_path.iterdir()) == [path]

@@ -14,7 +14,8 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.report.definitions import DEFINITIONS
-from servetwin.report.html import inline_json, page, write_report
+from servetwin.report.html import page, write_report
+from servetwin.report.page import inline_json
 from servetwin.results import Slo, write_run
 from servetwin.types import Status
 from support.runs import Shape, request_table, synthetic_run

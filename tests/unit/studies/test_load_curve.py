@@ -51,6 +51,9 @@ def test_the_limit_is_passed_by_more_than_half() -> None:
     assert by_e2e.limit is by_e2e.points[1]
 
 
+ABOUT = {"provenance": {}, "config": {"model": "gpt2"}, "workload": {}, "notes": ["mine"]}
+
+
 def setup(**values: Any) -> Setup:
     settings = RunSettings(
         model="openai-community/gpt2", gpu="A10", workload="sharegpt", isl="100", osl="20", **values
@@ -78,9 +81,10 @@ def test_rates_are_measured_in_order_and_once(tmp_path: Path) -> None:
     assert told == [1, 2, 3]
     assert curve.missing == ()
     assert threads == {threading.get_ident()}
-    content = describe(curve, {"model": "gpt2"})
+    content = describe(curve, ABOUT)
     write_curve(curve, content, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "load_curve.json").read_text()) == content
+    assert "mine" in content["notes"]
     with (tmp_path / "out" / "load_curve.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["completed"] for row in rows] == ["120"] * 3
@@ -119,7 +123,10 @@ def test_ctrl_c_keeps_the_rates_that_have_finished(monkeypatch: pytest.MonkeyPat
     curve = measure(broken, [4.0, 3.0, 1.0, 2.0])
     assert [item.offered_rps for item in curve.points] == [1.0, 2.0]
     assert (len(curve.completed), curve.missing) == (2, (3.0, 4.0))
-    assert describe(curve, {})["missing_rps"] == [3.0, 4.0]
+    assert describe(curve, ABOUT)["missing_rps"] == [3.0, 4.0]
+    assert describe(curve, ABOUT)["notes"][-1] == (
+        "Interrupted after 2 of 4 rates: 3, 4 are missing."
+    )
     interrupted = 1.0
     with pytest.raises(KeyboardInterrupt):
         measure(broken, [1.0, 2.0])
