@@ -13,7 +13,7 @@ from servetwin.cost.profiles.timings import AttentionTimings
 from servetwin.types import AttentionTables
 from servetwin.units import PS_PER_S
 
-__all__ = ["Limits", "attention_tables", "call_seconds", "decode_seconds"]
+__all__ = ["Limits", "attention_tables", "call_seconds", "chunk_seconds", "decode_seconds"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -42,6 +42,21 @@ def decode_seconds(timings: AttentionTimings, decodes: Floats, context: Floats) 
     return interpolated((timings.decodes, timings.contexts), grid, (decodes, context))
 
 
+def chunk_seconds(timings: AttentionTimings, tokens: Floats, done: Floats) -> Floats:
+    """Seconds of one layer for one chunk of `tokens` behind `done` others.
+
+    In log space between two sizes of chunks, since time turns from linear to quadratic;
+    affine in `done`.
+    """
+    tokens, done = np.broadcast_arrays(np.maximum(tokens, timings.chunks[0]), done)
+    axes, knots = (timings.chunks, timings.done), timings.chunks
+    low = np.clip(np.searchsorted(knots, tokens, side="right") - 1, 0, knots.size - 2)
+    ends = (interpolated(axes, timings.prefill, (knots[i], done)) for i in (low, low + 1))
+    before, after = (np.log(end) for end in ends)
+    share = np.log(tokens / knots[low]) / np.log(knots[low + 1] / knots[low])
+    return np.asarray(np.exp(before * (1.0 - share) + after * share))
+
+
 def prefill_seconds(timings: AttentionTimings, tokens: Floats, depth: Floats) -> Floats:
     """Seconds of one layer for chunks of `tokens` in all, at a mean `depth`.
 
@@ -50,11 +65,10 @@ def prefill_seconds(timings: AttentionTimings, tokens: Floats, depth: Floats) ->
     the tokens, each with the time of one of them beyond the launch, but never more than
     one prompt of that length.
     """
-    axes = (timings.chunks, timings.done)
-    whole = interpolated(axes, timings.prefill, (tokens, np.maximum(depth - tokens, 0.0) / 2.0))
+    whole = chunk_seconds(timings, tokens, np.maximum(depth - tokens, 0.0) / 2.0)
     each = np.minimum(np.maximum(depth, timings.chunks[0]), tokens)
     launch = timings.prefill[0, 0]
-    part = interpolated(axes, timings.prefill, (each, np.zeros_like(each))) - launch
+    part = chunk_seconds(timings, each, np.zeros_like(each)) - launch
     many = launch + tokens / each * np.maximum(part, 0.0)
     return np.where(depth < tokens, np.minimum(many, whole), whole)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ SMOOTHING = 0.5
 ROW_WEIGHT = 4.0
 """How much farther apart a doubling of the rows is than one of n or k: curves over rows have
 steps, those over shapes hardly do."""
+
+COARSE = 3
+WIDE = 1.05
+"""Rows that are farther apart than this get others between them, from neighbouring shapes."""
 
 
 @dataclass(frozen=True)
@@ -94,17 +99,27 @@ def layer_curves(deployment: Deployment, timings: GemmTimings) -> tuple[Curve, C
     router = router_gemm(model)
     if router:
         gemms.append(router)
-    sizes = np.unique(timings.rows)
+    sizes = _refined(np.unique(timings.rows))
     total = sum(gemm.layers * _seconds(deployment, timings, gemm, sizes) for gemm in gemms)
     head = _seconds(deployment, timings, head_gemm(model, tp), sizes)
     return Curve(sizes, np.asarray(total / model.layers)), Curve(sizes, head)
 
 
+def _refined(sizes: Floats) -> Floats:
+    """The sizes, and some between those that are far apart."""
+    gaps = [np.geomspace(low, high, COARSE, endpoint=False) for low, high in pairwise(sizes)]
+    wide = [gap if gap[1] / gap[0] > WIDE else gap[:1] for gap in gaps]
+    return np.unique(np.append(np.rint(np.concatenate(wide)), sizes[-1]))
+
+
 def _seconds(deployment: Deployment, timings: GemmTimings, gemm: Gemm, sizes: Floats) -> Floats:
     """Seconds of one matrix for all `sizes`; as timed where it was."""
-    own = timings.of_shape(gemm.n, gemm.k)
-    if own is not None and own.sizes[0] == sizes[0] and own.end == sizes[-1]:
-        return own.at(sizes)
     every = np.ones(sizes.size)
     wanted = GemmTimings(sizes, gemm.n * every, gemm.k * every, every)
-    return predicted(timings, wanted, roofline_of(deployment, quantized=gemm.quantized))
+    own = timings.of_shape(gemm.n, gemm.k)
+    if own is not None and np.isin(sizes, own.sizes).all():
+        return own.at(sizes)
+    seconds = predicted(timings, wanted, roofline_of(deployment, quantized=gemm.quantized))
+    if own is not None:
+        seconds = np.where(np.isin(sizes, own.sizes), own.at(sizes), seconds)
+    return seconds

@@ -19,7 +19,14 @@ from servetwin.cost.profiles.timings import AttentionTimings, Curve, LayerTiming
 from servetwin.errors import InputError
 from servetwin.types import Deployment
 
-__all__ = ["gemm_timings", "has_vidur", "read_vidur"]
+__all__ = [
+    "attention_timings",
+    "gemm_timings",
+    "has_vidur",
+    "joined",
+    "read_mlp",
+    "read_vidur",
+]
 
 Floats = NDArray[np.float64]
 MS = 1e-3
@@ -56,7 +63,7 @@ def read_vidur(deployment: Deployment, folder: Path) -> LayerTimings:
         raise InputError(
             f"{folder}: Vidur timed 16-bit weights, not {deployment.settings.weight_dtype}"
         )
-    tables = [_read(path) for path in paths]
+    tables = [read_mlp(path) for path in paths]
     attention = _find_attention(deployment, folder)
     tp, device = deployment.parallelism.tp, deployment.accelerator.name
     for path, table in zip(paths, tables, strict=True):
@@ -68,7 +75,7 @@ def read_vidur(deployment: Deployment, folder: Path) -> LayerTimings:
                 sampled={},
                 attention=attention,
             )
-    gemms, head = layer_curves(deployment, _joined([gemm_timings(table) for table in tables]))
+    gemms, head = layer_curves(deployment, joined([gemm_timings(table) for table in tables]))
     return LayerTimings(
         source=f"GEMM shapes of Vidur's timings of other models on {device}",
         dense={"gemms": gemms},
@@ -90,7 +97,8 @@ def _paths(deployment: Deployment, folder: Path) -> list[Path]:
     return mine
 
 
-def _read(path: Path) -> Columns:
+def read_mlp(path: Path) -> Columns:
+    """The columns of a `_mlp.csv` that matter, NaN where nothing was timed."""
     times = [_median(name) for names in DENSE.values() for name in names]
     return read_columns(path, (*SHAPE, TENSOR, "num_tokens", *times), blank=times)
 
@@ -134,10 +142,11 @@ def gemm_timings(table: Columns) -> GemmTimings:
     for name, (n, k) in shapes.items():
         seconds = table.numbers[_median(name)] * MS
         parts.append(GemmTimings(rows, n, k, seconds).where(seconds > 0))
-    return _joined(parts)
+    return joined(parts)
 
 
-def _joined(parts: list[GemmTimings]) -> GemmTimings:
+def joined(parts: list[GemmTimings]) -> GemmTimings:
+    """All timings in one."""
     names = GemmTimings.__dataclass_fields__
     return GemmTimings(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -159,6 +168,11 @@ def _read_attention(path: Path) -> Columns:
     times = (_median("attn_prefill"), _median("attn_decode"))
     numbers = ("n_embd", "n_q_head", "n_kv_head", "batch_size", "prefill_chunk_size")
     return read_columns(path, (*numbers, "kv_cache_size", *times), ("is_prefill",), blank=times)
+
+
+def attention_timings(path: Path) -> AttentionTimings:
+    """Attention of one file, whatever the model."""
+    return _attention(_read_attention(path))
 
 
 def _attention(table: Columns) -> AttentionTimings:
