@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
@@ -18,6 +20,7 @@ from servetwin.workload import read
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "background" / "cost.md"
 WORKLOAD = "workloads_sharegpt-llama-3.1-8b-300-sps10.jsonl"
+Floats = NDArray[np.float64]
 BOUNDS = {"TTFT": 0.12, "TPOT": 0.05, "E2E": 0.07}
 
 
@@ -28,21 +31,34 @@ def measured_means(path: Path) -> dict[str, float]:
         np.array([row[key] for row in rows], float)
         for key in ("queued_ts", "first_token_ts", "last_token_ts", "output_toks")
     )
-    return {
-        "TTFT": float((first - queued).mean()),
-        "TPOT": float(((last - first) / np.maximum(tokens - 1, 1)).mean()),
-        "E2E": float((last - queued).mean()),
-    }
+    return means(first - queued, last - first, tokens)
 
 
 def simulated_means(requests: RequestTable) -> dict[str, float]:
-    gaps = np.maximum(requests.output_tokens - 1, 1)
-    values = {
-        "TTFT": requests.first_token - requests.arrival,
-        "TPOT": (requests.finish - requests.first_token) / gaps,
-        "E2E": requests.finish - requests.arrival,
+    waited, decoded = (
+        (end - start) / PS_PER_S
+        for start, end in (
+            (requests.arrival, requests.first_token),
+            (requests.first_token, requests.finish),
+        )
+    )
+    return means(waited, decoded, requests.output_tokens)
+
+
+def means(waited: Floats, decoded: Floats, tokens: NDArray[Any]) -> dict[str, float]:
+    """TTFT, TPOT and E2E; a request of a single output token has no TPOT."""
+    several = tokens > 1
+    tpot = decoded[several] / (tokens[several] - 1)
+    return {
+        "TTFT": float(waited.mean()),
+        "TPOT": float(tpot.mean()),
+        "E2E": float((waited + decoded).mean()),
     }
-    return {name: float(value.mean()) / PS_PER_S for name, value in values.items()}
+
+
+def test_one_token_has_no_tpot() -> None:
+    found = means(np.array([1.0, 3.0]), np.array([0.0, 6.0]), np.array([1, 4]))
+    assert found == {"TTFT": 2.0, "TPOT": 2.0, "E2E": 5.0}
 
 
 @pytest.mark.parametrize("gpu", ["RTX4090", "RTXPRO6000"])
