@@ -8,7 +8,6 @@ Fragments are of 0.1 s, as in Kavier's default.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, at_least, at_most
+from benchmarks.memory import own_peak_megabytes
 from servetwin.cache.prompt_cache import PromptCache, PromptKeys
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
@@ -120,15 +120,6 @@ def fragments_per_second(count: int) -> list[Figure]:
         figures.append(at_least(f"fragments to Parquet, {name}", rows / seconds / 1e6, 5, "M/s"))
         figures.append(at_most(f"fragments, {name}", size / rows, 5, "B each"))
     return figures
-
-
-def own_peak_megabytes() -> float:
-    """Peak of this process since it began; what getrusage says starts with its parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _peak_megabytes(count: int, folder: str, answer: multiprocessing.Queue[float]) -> None:

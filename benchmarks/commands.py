@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, at_most
+from benchmarks.memory import REPORTING
 
 __all__ = ["measure"]
 
@@ -20,27 +21,35 @@ LARGE = (
 )
 
 
-def _run(arguments: str, cache: Path | None = None) -> tuple[float, float]:
+def _run(arguments: str, cache: Path | None = None) -> float:
+    """Wall seconds of `servetwin` with these arguments."""
+    return _timed([sys.executable, "-m", "servetwin", *arguments.split()], cache)
+
+
+def _peak(arguments: str, cache: Path, folder: Path) -> tuple[float, float]:
     """Wall seconds and peak megabytes of `servetwin` with these arguments."""
+    peak = folder / "peak"
+    command = [sys.executable, "-c", REPORTING, str(peak), *arguments.split()]
+    return _timed(command, cache), float(peak.read_text())
+
+
+def _timed(command: list[str], cache: Path | None) -> float:
     environment = dict(os.environ)
     if cache is not None:
         environment["SERVETWIN_CACHE"] = str(cache)
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "servetwin", *arguments.split()],
+    subprocess.run(
+        command,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"servetwin {arguments} ended with status {process.returncode}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return time.perf_counter() - start
 
 
 def _best(arguments: str, cache: Path | None = None) -> float:
-    return min(_run(arguments, cache)[0] for _ in range(3))
+    return min(_run(arguments, cache) for _ in range(3))
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -48,10 +57,11 @@ def measure(quick: bool) -> list[Figure]:
     requests = 1_000_000 if quick else 10_000_000
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
-        first = _run(SMALL, cache)[0]
+        first = _run(SMALL, cache)
         warm = _best(SMALL, cache)
         size = f"{requests / 1e6:g} M requests x 64"
-        seconds, megabytes = _run(f"{LARGE}{requests} --out {folder}/large", cache)
+        large = f"{LARGE}{requests} --out {folder}/large"
+        seconds, megabytes = _peak(large, cache, Path(folder))
     return [
         at_most("servetwin --help", _best("--help"), 0.4, "s"),
         at_most("first small run (compiles the kernel)", first, 20, "s"),

@@ -9,11 +9,11 @@ and A100-80GB.
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from dataclasses import replace
 
 from benchmarks.figures import Figure, at_least, at_most
+from benchmarks.memory import own_peak_megabytes
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.sim import SimOptions, simulate
@@ -72,7 +72,7 @@ def speed(requests: int) -> list[Figure]:
 def _peak_megabytes(requests: int, answer: multiprocessing.Queue[float]) -> None:
     target, cost = deployment()
     simulate(target, load(requests), cost, SimOptions(snapshot_interval=0))
-    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    answer.put(own_peak_megabytes())
 
 
 def memory(requests: int) -> Figure:
