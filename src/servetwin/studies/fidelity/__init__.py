@@ -1,0 +1,1 @@
+"""The scoreboard: every measured set that is found, predicted and compared."""

@@ -1,0 +1,87 @@
+"""The board on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from servetwin.studies.fidelity.board import Board, outliers
+from servetwin.studies.fidelity.points import METRICS
+from servetwin.studies.fidelity.scores import Compared, Score
+
+__all__ = ["print_board", "table_of"]
+
+WIDTH = 80
+SHOWN_OUTLIERS = 8
+HEADS = ("points", "median", "P90", "bias", "unseen", "")
+
+
+def print_board(board: Board) -> None:
+    """Print scores, outliers, what is left out and what is assumed."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH)
+    console.print("Predicted against measured, derived costs", style="bold", markup=False)
+    console.print(table_of(board.scores))
+    met = sum(row.met for row in board.scores if not row.fitted)
+    total = sum(not row.fitted for row in board.scores)
+    lines = [
+        f"{met} of {total} held-out rows meet their goal. Errors are those of single points; "
+        "bias is the median signed one, P90 that of absolute ones; unseen: the median where "
+        "curves are fitted without timings of the GPU.",
+        *_outlier_lines(outliers(board)),
+        *_left_out_lines(board),
+        *(f"{name}: {line}" for name, lines in board.said.items() for line in lines),
+    ]
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def table_of(scores: list[Score]) -> Any:
+    """The scores as a rich table: one line a metric, groups named once."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table.add_column("group", overflow="fold", width=24)
+    table.add_column("metric", no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, justify="right" if head else "left", overflow="fold")
+    before = ""
+    for row in scores:
+        group = row.group if row.group != before else ""
+        before = row.group
+        style = "" if row.met or row.fitted else "yellow"
+        table.add_row(group, METRICS[row.metric], *cells(row), style=style)
+    return table
+
+
+def cells(row: Score) -> list[str]:
+    """What a row says after its group and metric."""
+    verdict = "fitted" if row.fitted else "met" if row.met else "unmet"
+    return [
+        f"{row.points:,}",
+        f"{row.median:.0%}",
+        f"{row.p90:.0%}",
+        f"{row.bias:+.0%}",
+        f"{row.unseen_gpu:.0%}",
+        verdict,
+    ]
+
+
+def _outlier_lines(found: list[Compared]) -> list[str]:
+    if not found:
+        return ["No single value is off by more than a factor of two."]
+    lines = [f"{len(found):,} values are off by more than a factor of two, the worst:"]
+    for item in found[:SHOWN_OUTLIERS]:
+        ratio = float(item.predicted[0] / item.measured[0])
+        lines.append(f"  {METRICS[item.metric]} x {ratio:.2g}  {item.label}")
+    return lines
+
+
+def _left_out_lines(board: Board) -> list[str]:
+    lines = [
+        f"{name}, not on the board: {count:,} rows: {reason}"
+        for name, reasons in board.left_out.items()
+        for reason, count in reasons.most_common()
+    ]
+    return lines + [f"{name}: its folder was not found" for name in board.missing]
