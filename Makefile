@@ -19,16 +19,16 @@ help:  ## list the targets
 
 demo: $(VENV)/.base  ## simulate an embedded workload on an A100 and write a report
 	@$(BIN)/servetwin simulate --model meta-llama/Llama-3.1-8B --gpu A100-80GB \
-	  --workload azure-conv --requests 5000 --slo ttft=1s,tpot=50ms --out $(DEMO)
+	  --workload azure-conv --requests 5000 --slo ttft=2s,tpot=100ms --out $(DEMO)
 	@echo
 	@echo "Open  $(DEMO)/report.html   the report, in any browser"
 	@echo "      $(DEMO)/summary.json  every figure, the settings and where they come from"
 	@echo "Next  docs/tutorial/first-run.md explains what you see"
 
-test: $(VENV)/.dev  ## the tests that take seconds
+test: $(VENV)/.dev  ## all tests but the slow ones, in some minutes
 	@$(MAKE) --no-print-directory pytest SELECT='not slow and not fuzz'
 
-test-slow: $(VENV)/.dev  ## the tests that take minutes
+test-slow: $(VENV)/.dev  ## the tests that take ten seconds or more each
 	@$(MAKE) --no-print-directory pytest SELECT='slow and not fuzz' NONE=0
 
 test-fuzz: $(VENV)/.dev  ## thousands of malformed inputs for every reader
