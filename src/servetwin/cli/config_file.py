@@ -72,7 +72,8 @@ def _yaml(text: str, path: Path) -> tuple[Any, dict[str, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: not YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
+    # The last two are what PyYAML makes of `!!bool x`, `!!int ''` and `!!timestamp x`.
+    except (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError):
         raise InputError(f"{path}: not YAML that can be read") from None
     return content, _lines(node, path)
 

@@ -108,7 +108,7 @@ def _write(workload: Workload, target: Path, to: str | None, drop: bool) -> None
 
 def _print_notes(workload: Workload) -> None:
     for note in workload.notes:
-        print(f"Note: {note}")
+        stdout().print(f"Note: {note}", style="yellow", markup=False)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -117,9 +117,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
     console = stdout()
     console.print(f"{summary['dataset']} ({summary['source']})\n", style="bold", markup=False)
     facts = Table.grid(padding=(0, 2))
-    rate = summary["rps"]
+    rate, what = summary["rps"], "sessions" if summary["follow_ups"] else "requests"
     facts.add_row("Requests", f"{summary['requests']:,}")
-    facts.add_row("Rate", "all at once" if rate is None else f"{rate:.4g} requests/s")
+    facts.add_row("Rate", "all at once" if rate is None else f"{rate:.4g} {what}/s")
     facts.add_row("Span", f"{summary['span_s']:,.1f} s")
     if summary["sha256"] is not None:
         facts.add_row("SHA-256", f"{summary['sha256']}…")

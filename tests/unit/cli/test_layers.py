@@ -99,6 +99,9 @@ def test_numbers_may_stand_where_text_is_meant(tmp_path: Path) -> None:
         ("", r"run\.yaml: must hold settings"),
         ("model: {a: b}\n", r"run\.yaml:1: model: must be text"),
         ("trace: a\nworkload: b\n", r"run\.yaml:2: workload and .*:1: trace exclude each other"),
+        ("seed: !!timestamp x\n", r"run\.yaml: not YAML that can be read"),
+        ("seed: !!bool x\n", r"run\.yaml: not YAML that can be read"),
+        ("seed: !!int ''\n", r"run\.yaml: not YAML that can be read"),
         ("[" * 100_000, r"run\.yaml: not YAML that can be read"),
     ],
 )
