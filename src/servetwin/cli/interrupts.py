@@ -15,23 +15,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-__all__ = ["INTERRUPTED", "abandon_threads", "at_once", "begin", "in_order", "in_thread"]
+from servetwin.cli import INTERRUPTED, leave
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells count it: 128 and the number of the signal."""
+__all__ = ["INTERRUPTED", "abandon_threads", "at_once", "in_order", "in_thread"]
 
 T = TypeVar("T")
-
-
-def begin() -> None:
-    """From now on Ctrl-C ends the process at once, but for what `in_order` encloses."""
-    _handle(_leave)
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
     """Within the block, Ctrl-C ends the process at once: for imports, and reading input."""
-    with _handling(_leave):
+    with _handling(leave):
         yield
 
 
@@ -96,9 +90,3 @@ def _handle(handler: Any) -> Any:
         return None
     signal.signal(signal.SIGINT, handler)
     return before
-
-
-def _leave(*_: object) -> None:
-    with suppress(OSError):
-        os.write(2, b"servetwin: interrupted\n")
-    os._exit(INTERRUPTED)
