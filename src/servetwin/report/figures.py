@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.report import series
+from servetwin.report.wording import PART_NAMES
 from servetwin.results.output import replace_file
 from servetwin.types import RequestTable, RunResult
 
@@ -25,11 +26,13 @@ __all__ = [
     "log_axis",
     "power_over_time",
     "save",
+    "time_parts",
     "tokens_over_time",
 ]
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 PALETTE = [BLUE, VERMILLION, GREEN, PURPLE]
+SEVEN = [BLUE, "#56B4E9", GREEN, VERMILLION, "#E69F00", PURPLE, "#000000"]
 SUFFIXES = (".png", ".svg", ".html")
 
 TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
@@ -107,6 +110,36 @@ def tokens_over_time(run: RunResult) -> alt.Chart | None:
     found = series.states(run.timeline)
     lines = {"prefill": found.prefill_rate, "decode": found.decode_rate}
     return _over_time(found.t, lines, "Tokens per second", "tokens/s, all replicas")
+
+
+def time_parts(attribution: dict[str, Any]) -> alt.Chart:
+    """What latencies consist of: of all requests, and of those at or above P99."""
+    groups = {"all": "all requests", "p99": "from P99 up"}
+    rows = [
+        {"bar": f"{name.upper()}, {groups[group]}", "part": PART_NAMES[part], "share": share}
+        for name, found in attribution.items()
+        for group, parts in found.items()
+        for part, seconds in parts.items()
+        if (share := seconds / (sum(parts.values()) or 1.0)) > 0
+    ]
+    shown = [name for name in PART_NAMES.values() if any(row["part"] == name for row in rows)]
+    scale = alt.Scale(domain=shown, range=SEVEN[: len(shown)])
+    chart: alt.Chart = (
+        chart_of(rows, "Where the time goes")
+        .mark_bar()
+        .encode(
+            x=alt.X(
+                "share:Q", title="share of the mean latency", stack="zero", scale=_share()
+            ).axis(format="%"),
+            y=alt.Y("bar:N", title=None, sort=None, axis=alt.Axis(labelLimit=200)),
+            color=alt.Color("part:N", scale=scale).legend(
+                title=None, orient="top", columns=3, labelLimit=250
+            ),
+            order=alt.Order("part:N"),
+            tooltip=["bar:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
+        )
+    )
+    return chart
 
 
 def power_over_time(run: RunResult) -> alt.Chart | None:

@@ -47,7 +47,8 @@ def write_report(run: RunResult, path: Path, slo: Slo | None = None) -> None:
 def page(run: RunResult, slo: Slo | None = None) -> str:
     """Return the HTML of a report, about 1.1 MB however many requests there are."""
     content = summary(run, slo)
-    sections = {title: specs_of(charts) for title, charts in _charts(run).items()}
+    attributed = content["metrics"].get("attribution")
+    sections = {title: specs_of(charts) for title, charts in _charts(run, attributed).items()}
     written = f"Run {content['experiment_id']}, written {content['created_at']}"
     settings, workload, provenance = (
         pairs(flat(content[name])) for name in ("config", "workload", "provenance")
@@ -69,13 +70,15 @@ def page(run: RunResult, slo: Slo | None = None) -> str:
     return framed(heading(content), body, specs)
 
 
-def _charts(run: RunResult) -> dict[str, dict[str, Any]]:
+def _charts(run: RunResult, found: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Charts by section; `found` says where the time went."""
     requests = run.requests
     over_time = {name: figures.latency_over_time(requests, name) for name in ("ttft", "tpot")}
     return {
         "Distribution of latencies": {
             f"cdf-{name}": figures.latency_cdf(requests, name) for name in LATENCY_NAMES
         },
+        "Where the time goes": {"parts": figures.time_parts(found)} if found else {},
         "Latency over time": {f"over-time-{name}": chart for name, chart in over_time.items()},
         "Load over time": {
             "batch": figures.batch_over_time(run),

@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "LATENCY_ROWS",
+    "PART_NAMES",
     "PERCENTILE_COLUMNS",
     "duration",
     "facts",
@@ -27,6 +28,17 @@ LATENCY_ROWS = {
 """Keys of `metrics`, and the names by which people know them."""
 
 PERCENTILE_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
+
+PART_NAMES = {
+    "queue": "queueing",
+    "transfer": "KV transfer",
+    "own_prefill": "own prefill",
+    "others_prefill": "prefill of others",
+    "decode": "decode",
+    "preemption": "preemption",
+    "rest": "prefill of others, preemption",
+}
+"""Keys of `metrics.attribution`, in words."""
 
 ABSENT = "-"
 
@@ -100,6 +112,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
         "KV cache": _kv_cache(metrics["kv_cache"]),
+        **_slow(metrics.get("attribution")),
         "Energy": _energy(metrics),
         "Cost": _money(metrics),
     }
@@ -158,6 +171,20 @@ def _kv_cache(cache: dict[str, Any]) -> str:
     for tier in cache.get("tiers") or ():
         text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
     return text
+
+
+def _slow(attribution: dict[str, Any] | None) -> dict[str, str]:
+    """What the slowest hundredth spends its time with."""
+    if attribution is None:
+        return {}
+    return {f"Slow {name.upper()}": _shares(attribution[name]["p99"]) for name in ("ttft", "e2e")}
+
+
+def _shares(parts: dict[str, float]) -> str:
+    total = sum(parts.values()) or 1.0
+    shares = sorted(((seconds / total, PART_NAMES[part]) for part, seconds in parts.items()))[::-1]
+    told = ", ".join(f"{share:.0%} {what}" for share, what in shares if share >= 0.005)
+    return f"{number(total)} s from P99 up: {told}"
 
 
 def _energy(metrics: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.results import gaps
+from servetwin.results.attribution import attribution
 from servetwin.results.latencies import chunks, latencies_ps
 from servetwin.results.slo import Slo, count_met
 from servetwin.types import RequestTable, RunResult, Status, TokenGaps
@@ -38,7 +39,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
     counts, prefix_hit_rate = _totals(table)
     seconds = makespan_ps(table) / PS_PER_S
     met = None if slo is None else count_met(table, slo)
-    return {
+    metrics = {
         "ttft_ms": stats("ttft", PS_PER_MS),
         "tpot_ms": stats("tpot", PS_PER_MS),
         "itl_ms": _describe_gaps(run.token_gaps),
@@ -59,6 +60,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
         },
         **(run.footprint or NO_FOOTPRINT),
     }
+    return {**metrics, "attribution": attribution(table, metrics)}
 
 
 def describe(values_ps: NDArray[np.float64], unit: int) -> Stats:

@@ -102,6 +102,10 @@ class Reader:
         self._fill(name, pa.float64(), out, _picoseconds)
         return out
 
+    def optional_times(self, name: str) -> NDArray[np.int64] | None:
+        """Picoseconds, or None where the whole column is null."""
+        return None if self.is_null(name) else self.times(name)
+
     def whole(self, name: str, dtype: type[np.integer[Any]], null: int | None = None) -> Any:
         """Whole numbers; `null` for null, which is an error where `null` is None."""
 

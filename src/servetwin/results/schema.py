@@ -99,6 +99,18 @@ class Cost(Strict):
     usd_per_million_output_tokens: Figure
 
 
+class Parts(Strict):
+    """Mean seconds of each part of a latency: of all requests, and of those at or above P99."""
+
+    all: dict[str, float]
+    p99: dict[str, float]
+
+
+class Attribution(Strict):
+    e2e: Parts
+    ttft: Parts
+
+
 class Metrics(Strict):
     """Definitions: docs/reference/results.md."""
 
@@ -124,6 +136,7 @@ class Metrics(Strict):
     energy: Energy | None
     carbon_g: Figure
     cost: Cost | None
+    attribution: Attribution | None = None
 
 
 class Summary(Strict):

@@ -45,6 +45,9 @@ REQUESTS = pa.schema(
         ("kv_transfer_s", pa.float64()),
         ("status", STATUS),
         ("error_kind", pa.string()),
+        ("prefill_s", pa.float64()),
+        ("decode_s", pa.float64()),
+        ("preempted_s", pa.float64()),
     ],
     metadata={SCHEMA_KEY: b"servetwin.requests/1"},
 )
@@ -84,6 +87,9 @@ def write_requests(run: RunResult, path: Path) -> None:
             "preemptions": table.preemptions[rows],
             "replica": _known(table.replica[rows]),
             "kv_transfer_s": _seconds(table.kv_transfer, rows),
+            "prefill_s": _seconds(table.prefill_time, rows),
+            "decode_s": _seconds(table.decode_time, rows),
+            "preempted_s": _seconds(table.preempted_time, rows),
             "status": pa.DictionaryArray.from_arrays(
                 pa.array(table.status[rows], pa.int8()), STATUS_NAMES
             ),
@@ -123,8 +129,11 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             status=reader.codes("status", STATUS_NAMES.to_pylist()),
             session_id=reader.optional("session_id"),
             cached_tokens=reader.optional("cached_tokens"),
-            sent=None if reader.is_null("sent_s") else reader.times("sent_s"),
-            kv_transfer=None if reader.is_null("kv_transfer_s") else reader.times("kv_transfer_s"),
+            sent=reader.optional_times("sent_s"),
+            kv_transfer=reader.optional_times("kv_transfer_s"),
+            prefill_time=reader.optional_times("prefill_s"),
+            decode_time=reader.optional_times("decode_s"),
+            preempted_time=reader.optional_times("preempted_s"),
         )
         return table, _token_gaps(path, reader.metadata)
 

@@ -89,6 +89,10 @@ class Outcome:
     preemptions: NDArray[np.int32]
     replica: NDArray[np.int32]
     status: NDArray[np.int8]
+    prefill_time: Ints
+    """Of each request, its own; `RequestTable` says what this and the next two mean."""
+    decode_time: Ints
+    preempted_time: Ints
     peak_blocks: int
     gaps: Ints
     snapshots: SnapshotRows | None

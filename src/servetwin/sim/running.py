@@ -202,6 +202,9 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         status=outcome.status,
         session_id=workload.session_id,
         kv_transfer=outcome.kv_transfer,
+        prefill_time=outcome.prefill_time,
+        decode_time=outcome.decode_time,
+        preempted_time=outcome.preempted_time,
         cached_tokens=outcome.cached_tokens,
     )
 

@@ -40,6 +40,16 @@ class RequestTable:
     """-1 for a request that no replica saw."""
     status: NDArray[np.int8]
     session_id: NDArray[np.int32] | None = None
+    prefill_time: Ints | None = None
+    """Picoseconds of its own prefill: from the start of its prompt to its first token, less
+    the share that the prompt tokens of others have in the iterations between."""
+    decode_time: Ints | None = None
+    """From there to its last token, less what prompts of others add to those iterations and
+    what preemption costs. What is missing to the E2E latency is queueing, transfer and the
+    prefill of others."""
+    preempted_time: Ints | None = None
+    """From a token before a preemption to the next one after; before the first token, from the
+    start of a prompt to its start over."""
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
     kv_transfer: Ints | None = None

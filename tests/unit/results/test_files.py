@@ -129,7 +129,8 @@ def test_seconds_survive_a_second_round_trip(
 def test_columns_are_those_of_the_format(tmp_path: Path) -> None:
     write_run(synthetic_run(), tmp_path)
     requests = pq.read_table(tmp_path / "requests.parquet")
-    assert requests.column_names == REQUEST_COLUMNS
+    attributed = ["prefill_s", "decode_s", "preempted_s"]
+    assert requests.column_names == [*REQUEST_COLUMNS, *attributed]
     assert requests["status"].to_pylist()[-4:] == ["ok", "rejected", "rejected", "rejected"]
     assert requests["first_token_s"].null_count == requests["replica"].null_count == 3
     assert requests["sent_s"].null_count == requests.num_rows

@@ -228,3 +228,28 @@ def test_prefill_attention_of_a_huge_prompt_does_not_wrap(run) -> None:
     load = inputs(workload((0, 10_000_000, 1)), scheduler="orca", capacity_blocks=10**7)
     outcome = run(replace(load, cost=huge, max_total_tokens=10**8))
     assert outcome.finish.tolist() == [100 + 5_000 * 10**14]
+
+
+def test_time_is_attributed_to_own_and_others_prefill_and_decode(run) -> None:
+    """A token costs 1 ps more: prompts of 20 last 119 alone, and add 20 to one decode's 100."""
+    load = workload((0, 20, 5), (150, 20, 1))
+    outcome = run(replace(inputs(load), cost=replace(FLAT, linear_slope=1)))
+    assert times(outcome) == [(0, 119, 539), (219, 339, 339)]
+    assert outcome.prefill_time.tolist() == [119, 120]
+    assert outcome.decode_time.tolist() == [400, 0]
+    assert outcome.preempted_time.tolist() == [0, 0]
+
+
+def test_two_prompts_share_the_time_of_their_iteration_by_tokens(run) -> None:
+    load = workload((0, 30, 1), (0, 10, 1))
+    outcome = run(replace(inputs(load), cost=replace(FLAT, base=1, linear_slope=10)))
+    assert times(outcome) == [(0, 391, 391), (0, 391, 391)]
+    assert outcome.prefill_time.tolist() == [293, 97]
+
+
+def test_what_preemption_costs_is_told_apart(run) -> None:
+    """Request 1 has its second token at 200, loses its block, and has the third at 1000."""
+    outcome = run(inputs(workload((0, 9, 9), (0, 9, 9)), capacity_blocks=3))
+    assert outcome.preempted_time.tolist() == [0, 800]
+    assert outcome.prefill_time.tolist() == [50, 50]
+    assert outcome.decode_time.tolist() == [800, 700]

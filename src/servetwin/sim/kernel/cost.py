@@ -7,7 +7,7 @@ from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import Int, Ints, Record, State
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 
-__all__ = ["duration", "price_of_chunk", "window_pairs"]
+__all__ = ["duration", "price_of_chunk", "window_pairs", "without_prompts"]
 
 
 @inlined
@@ -56,28 +56,42 @@ def price_of_chunk(state: State, settings: Record, tokens: Int, done: Int) -> In
 @inlined
 def duration(state: State, settings: Record, replica: Record) -> Int:
     """Picoseconds of the plan in `replica`; 0 if it is empty."""
-    batch = replica.batch
-    tokens = batch + replica.prefill_tokens
-    if tokens == 0:
-        return 0
-    total = settings.base + _look_up(state.linear, settings.linear_slope, tokens)
-    total += _look_up(state.head, settings.head_slope, replica.samples)
-    total += batch * settings.decode_seq + settings.decode_ctx * replica.contexts
-    if settings.window > 0:
-        seen = min(replica.contexts, settings.window * batch)
-        total += settings.decode_window_ctx * seen
     if replica.prefill_tokens > 0:
-        total += replica.chunks * settings.prefill_chunk
-        total += _attention(settings, replica.pairs, replica.window_pairs)
+        return _with_prompts(state, settings, replica)
+    return without_prompts(state, settings, replica)
+
+
+@inlined
+def without_prompts(state: State, settings: Record, replica: Record) -> Int:
+    """Picoseconds that the decodes of the plan take alone; 0 where there are none."""
+    batch = replica.batch
+    if batch == 0:
+        return np.int64(0)
+    total = _of_tokens(state, settings, replica, batch, batch)
     if settings.tabled:
-        total += _tabled(state, replica)
+        total += attention.decode(state.attention, batch, replica.contexts)
     return total
 
 
 @inlined
-def _tabled(state: State, replica: Record) -> Int:
-    """Attention of the plan, from tables."""
-    batch, contexts, tokens = replica.batch, replica.contexts, replica.prefill_tokens
-    if tokens > 0:
-        return attention.mixed(state.attention, tokens, replica.pairs, batch, contexts)
-    return attention.decode(state.attention, batch, contexts)
+def _with_prompts(state: State, settings: Record, replica: Record) -> Int:
+    batch, tokens = replica.batch, replica.prefill_tokens
+    total = _of_tokens(state, settings, replica, batch + tokens, replica.samples)
+    total += replica.chunks * settings.prefill_chunk
+    total += _attention(settings, replica.pairs, replica.window_pairs)
+    if settings.tabled:
+        contexts = replica.contexts
+        total += attention.mixed(state.attention, tokens, replica.pairs, batch, contexts)
+    return total
+
+
+@inlined
+def _of_tokens(state: State, settings: Record, replica: Record, tokens: Int, samples: Int) -> Int:
+    """Everything but the attention of prompts and of tables."""
+    total = settings.base + _look_up(state.linear, settings.linear_slope, tokens)
+    total += _look_up(state.head, settings.head_slope, samples)
+    total += replica.batch * settings.decode_seq + settings.decode_ctx * replica.contexts
+    if settings.window > 0:
+        seen = min(replica.contexts, settings.window * replica.batch)
+        total += settings.decode_window_ctx * seen
+    return total

@@ -10,7 +10,7 @@ import numpy as np
 from servetwin.sim.kernel import attention, ring
 from servetwin.sim.kernel.blocks import growth, phase_of, steps_that_fit
 from servetwin.sim.kernel.compile import inlined, outlined
-from servetwin.sim.kernel.cost import duration
+from servetwin.sim.kernel.cost import duration, without_prompts
 from servetwin.sim.kernel.gaps import bin_of, count_series
 from servetwin.sim.kernel.prefix import take
 from servetwin.sim.kernel.state import (
@@ -58,6 +58,9 @@ def outlasts_clock(rep: Record) -> Flag:
 def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) -> None:
     """Price the plan, and see how many further plans are sure to be like it."""
     rep.cost = duration(state, settings, rep)
+    rep.priced = 0
+    if rep.prefill_tokens > 0:
+        rep.priced = max(0, rep.cost - without_prompts(state, settings, rep))
     batch = rep.batch
     rep.growth = 0
     rep.jump = 1
@@ -206,11 +209,14 @@ def _count_work(settings: Record, rep: Record, steps: Int) -> None:
     """Add up the iterations that end within or with the jump."""
     if settings.lag == 0:
         rep.done_prefill += rep.prefill_tokens
+        rep.done_priced += rep.priced
         rep.done_decode += rep.live * steps
         rep.done_iterations += steps * (rep.cost > 0)
         rep.done_context += contexts_read(rep, steps)
         return
     rep.done_prefill += rep.staged_prefill
+    rep.done_priced += rep.staged_priced
+    rep.staged_priced = rep.priced
     rep.done_decode += rep.staged_decode + rep.live * (steps - 1)
     rep.done_iterations += (rep.staged_cost > 0) + steps - 1
     rep.done_context += rep.staged_context + contexts_read(rep, steps - 1)

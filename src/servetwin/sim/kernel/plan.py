@@ -6,7 +6,7 @@ budget; so a plan loops only over prompts.
 
 import numpy as np
 
-from servetwin.sim.kernel import loading, prefix
+from servetwin.sim.kernel import attribution, loading, prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import window_pairs
@@ -58,6 +58,8 @@ def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, t
     done = seat.computed
     if state.first_scheduled[seat.request] == NOT_YET:
         state.first_scheduled[seat.request] = rep.now
+    if seat.mark < 0:
+        attribution.begin_prompt(rep, seat)
     seat.computed = done + tokens
     if seat.computed == seat.target:
         rep.samples += 1

@@ -1,6 +1,6 @@
 """A request inside an engine: taking a seat, starting to decode, losing the seat, leaving."""
 
-from servetwin.sim.kernel import heap, prefix, ring
+from servetwin.sim.kernel import attribution, heap, prefix, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
@@ -51,6 +51,7 @@ def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     seat.generated = state.generated[request]
     seat.target = seat.input + seat.generated
     seat.computed = 0
+    seat.mark = -1
     prefix.begin(state, settings, rep, r, number)
     return number
 
@@ -99,6 +100,7 @@ def finish_prompt(state: State, settings: Record, rep: Record, r: Int, number: I
         state.first_token[request] = token
     elif settings.gaps:
         state.gaps[bin_of(token - state.finish[request])] += 1
+    attribution.resume(state, settings, rep, seat, token)
     seat.generated += 1
     seat.context = seat.target + 1
     seat.joined = rep.step
@@ -149,6 +151,7 @@ def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) ->
     seat = state.seat[number]
     request = seat.request
     finish = rep.now + rep.staged_cost * settings.lag
+    attribution.pause(state, settings, rep, seat, finish)
     state.finish[request] = finish
     state.status[request] = OK
     if settings.closed_loop:
@@ -276,6 +279,7 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         ring.remove(state, settings, r, number)
         state.generated[request] = seat.output - (seat.leave - rep.step)
         state.finish[request] = rep.now + rep.staged_cost * settings.lag
+        attribution.pause(state, settings, rep, seat, state.finish[request])
     prefix.release(state, settings, rep, r, number)
     _vacate(state, settings, rep, number)
     state.next_waiting[request] = rep.queue_head

@@ -81,6 +81,8 @@ REPLICA = _record(
     "prefill_tokens pairs window_pairs chunks samples "
     "staged_cost staged_prefill staged_decode staged_context "
     "done_prefill done_decode done_iterations done_context "
+    # What prompts add to an iteration: of that plan, of the one before, of all that ended.
+    "priced staged_priced done_priced "
     "seen_prefill seen_decode seen_iterations seen_context snapshot peak "
     # Finished requests whose seats and blocks return at the next boundary.
     "leaving_blocks "
@@ -98,8 +100,11 @@ REPLICA = _record(
 SEAT = _record(
     # A decoding request had `context` tokens in plan `joined`; plan `leave` is the first
     # without it.
-    "joined leave",
-    "request input output generated target computed blocks context phase "
+    "joined leave "
+    # For `attribution`: when the prompt began or the last token came, and where the
+    # replica's sums stood.
+    "mark mark_priced mark_prefill",
+    "mark_done request input output generated target computed blocks context phase "
     "ring_next ring_prev order_next order_prev",
 )
 
@@ -228,6 +233,9 @@ class State(NamedTuple):
     first_token: Ints
     finish: Ints
     """Time of the last token so far, once a request was preempted or has finished."""
+    prefill_time: Ints
+    decode_time: Ints
+    preempted_time: Ints
     preemptions: Shorts
     home: Shorts
     status: NDArray[np.int8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from servetwin.sim.inputs import SimInputs
+from servetwin.sim.reference.attribution import Clock
 from servetwin.sim.reference.cost import duration
 from servetwin.sim.reference.gaps import TokenGapCounter
 from servetwin.sim.reference.schedulers import PLANNERS, Queues
@@ -29,6 +30,7 @@ class Replica:
         self.planner = PLANNERS[settings.scheduler]
         self.hold_until_all_done = settings.scheduler in ("static", "single")
         self.gaps = gaps
+        self.clock = Clock(inputs.cost)
         self.executing = Batch()
         self.staged = Batch()
         self.busy_until = NOT_YET
@@ -71,6 +73,8 @@ class Replica:
         for item in batch.work:
             if item.request.first_scheduled == NOT_YET:
                 item.request.first_scheduled = now
+            if not item.decode and item.request.prompt_begun == NOT_YET:
+                self.clock.begin_prompt(item, now)
         self.iterations += bool(batch.work)
         self.split_chunks += sum(not item.samples for item in batch.work)
         self.pool.peak = max(self.pool.peak, self.pool.used)
@@ -81,6 +85,7 @@ class Replica:
         self.decode_tokens += batch.decodes
         self.iterations_done += bool(batch.work)
         self.context_tokens += batch.contexts
+        self.clock.ended(batch)
         finished = []
         for item in batch.work:
             request = item.request
@@ -91,6 +96,7 @@ class Replica:
                 request.first_token = now
             else:
                 self.gaps.add(now - request.last_token)
+            self.clock.token(item, now)
             request.last_token = now
             if request.exhausted and request.in_flight == 0:
                 request.finish = now

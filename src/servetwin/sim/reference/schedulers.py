@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from servetwin.sim.reference.state import Batch, BlockPool, Request, Work
 from servetwin.types import EngineSettings
+from servetwin.units import NOT_YET
 
 __all__ = ["PLANNERS", "Queues"]
 
@@ -54,6 +55,7 @@ class Queues:
             if queue is self.waiting and not self._enter(head, holds(head)):
                 continue  # it loads
             head.prompt_end = head.known_tokens
+            head.prompt_begun = NOT_YET
             self.running.append(head)
             return head
         return None

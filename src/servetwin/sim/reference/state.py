@@ -29,6 +29,15 @@ class Request:
     """Input tokens that were found in the cache on first admission."""
     kv_transfer: int = 0
     """Picoseconds in which its blocks came from tiers below HBM."""
+    prompt_begun: int = NOT_YET
+    """When the plan was made that began the prompt, since the last admission."""
+    prompt_done: int = 0
+    """Tokens that were computed before."""
+    marks: tuple[int, int] = (0, 0)
+    """What `attribution.Clock` read then, or at the last token."""
+    prefill_time: int = 0
+    decode_time: int = 0
+    preempted_time: int = 0
     slot: int = -1
     first_scheduled: int = NOT_YET
     first_token: int = NOT_YET
