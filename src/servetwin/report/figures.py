@@ -116,10 +116,15 @@ def time_parts(attribution: dict[str, Any]) -> alt.Chart:
     """What latencies consist of: of all requests, and of those at or above P99."""
     groups = {"all": "all requests", "p99": "from P99 up"}
     rows = [
-        {"bar": f"{name.upper()}, {groups[group]}", "part": PART_NAMES[part], "share": share}
+        {
+            "bar": f"{name.upper()}, {groups[group]}",
+            "part": PART_NAMES[part],
+            "share": share,
+            "rank": rank,
+        }
         for name, found in attribution.items()
         for group, parts in found.items()
-        for part, seconds in parts.items()
+        for rank, (part, seconds) in enumerate(parts.items())
         if (share := seconds / (sum(parts.values()) or 1.0)) > 0
     ]
     shown = [name for name in PART_NAMES.values() if any(row["part"] == name for row in rows)]
@@ -135,7 +140,7 @@ def time_parts(attribution: dict[str, Any]) -> alt.Chart:
             color=alt.Color("part:N", scale=scale).legend(
                 title=None, orient="top", columns=3, labelLimit=250
             ),
-            order=alt.Order("part:N"),
+            order=alt.Order("rank:Q"),
             tooltip=["bar:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
         )
     )
