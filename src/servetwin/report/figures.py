@@ -56,7 +56,7 @@ def latency_cdf(table: RequestTable, name: str) -> alt.Chart:
     rows = [{"x": a, "share": b} for a, b in zip(x.tolist(), share.tolist(), strict=True)]
     chart: alt.Chart = (
         chart_of(rows, TITLES[name])
-        .mark_line(interpolate="step-after", color=BLUE, clip=True)
+        .mark_line(interpolate="step-after", color=BLUE, clip=True, point=len(rows) == 1)
         .encode(
             x=alt.X("x:Q", title=f"{TITLES[name]} ({unit}, log)", **log_axis(x)),
             y=alt.Y("share:Q", title="requests", axis=alt.Axis(format="%"), scale=_share()),
@@ -201,7 +201,7 @@ def _over_time(
     y_options = log_axis(everything) if log else {"scale": alt.Scale(zero=True, nice=True)}
     chart: alt.Chart = (
         chart_of(rows, title)
-        .mark_line()
+        .mark_line(point=t.size == 1)
         .encode(
             x=alt.X("t:Q", title=f"{x_title} ({unit})", scale=alt.Scale(nice=False)),
             y=alt.Y("value:Q", title=y_title, **y_options),

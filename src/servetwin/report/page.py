@@ -121,17 +121,27 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "figu
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """Lay nested settings out as `outer.inner` labels."""
+    """Lay nested settings out as `outer.inner` labels; what is not set is left out."""
     found: dict[str, object] = {}
     for key, item in value.items():
         if isinstance(item, Mapping):
             found.update(flat(item, f"{prefix}{key}."))
-        else:
-            shown = f"{item:,.6g}" if isinstance(item, float) else item
-            if isinstance(item, list):
-                shown = ", ".join(map(str, item)) or "none"
-            found[f"{prefix}{key}"] = "not set" if item is None else shown
+        elif item is not None and item != []:
+            found[f"{prefix}{key}"] = _shown(item)
     return found
+
+
+def _shown(item: object) -> str:
+    match item:
+        case bool():
+            return "yes" if item else "no"
+        case int():
+            return f"{item:,}"
+        case float():
+            return f"{item:,.6g}"
+        case list():
+            return ", ".join(map(_shown, item))
+    return str(item)
 
 
 def definitions() -> str:

@@ -64,6 +64,13 @@ def test_charts_of_nothing_hold_no_points() -> None:
     assert all(points_of(spec) == [] for spec in charts.values())
 
 
+def test_a_single_point_is_seen() -> None:
+    table = request_table(arrival=[7], first_scheduled=[8], first_token=[9], finish=[10])
+    for chart in (figures.latency_cdf(table, "ttft"), figures.latency_over_time(table, "ttft")):
+        assert chart.to_dict()["mark"]["point"] is True
+    assert not figures.latency_cdf(RUN.requests, "ttft").to_dict()["mark"]["point"]
+
+
 def test_a_long_run_is_told_in_larger_units() -> None:
     arrival = np.arange(100) * 3600 * 10**12
     table = request_table(arrival=arrival, first_token=arrival + 1, finish=arrival + 9)

@@ -15,7 +15,7 @@ import pytest
 from servetwin.errors import InputError
 from servetwin.report.definitions import DEFINITIONS
 from servetwin.report.html import page, write_report
-from servetwin.report.page import inline_json
+from servetwin.report.page import flat, inline_json
 from servetwin.results import Slo, write_run
 from servetwin.types import Status
 from support.runs import Shape, request_table, synthetic_run
@@ -97,6 +97,11 @@ def test_strings_of_a_run_are_inert() -> None:
     assert not any(tag == "img" for tag, _ in found.tags)
     assert not any(key.startswith("on") for _, attributes in found.tags for key in attributes)
     assert "".join(found.words).count("alert(1)") >= 8
+
+
+def test_settings_are_laid_out_as_people_write_them() -> None:
+    value = {"a": {"b": 131072, "c": None, "d": {"e": [1.5, 2000]}}, "f": True, "g": [], "h": "x"}
+    assert flat(value) == {"a.b": "131,072", "a.d.e": "1.5, 2,000", "f": "yes", "h": "x"}
 
 
 def test_json_within_the_page_cannot_end_its_script() -> None:
