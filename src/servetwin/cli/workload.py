@@ -122,7 +122,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     facts.add_row("Rate", "all at once" if rate is None else f"{rate:.4g} {what}/s")
     facts.add_row("Span", f"{summary['span_s']:,.1f} s")
     if summary["sha256"] is not None:
-        facts.add_row("SHA-256", f"{summary['sha256']}…")
+        facts.add_row("SHA-256", f"begins with {summary['sha256']}")
     if summary["follow_ups"]:
         facts.add_row("Follow-ups", f"{summary['follow_ups']:,} wait for an answer (closed loop)")
     if summary["sessions"] is not None:
