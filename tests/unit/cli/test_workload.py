@@ -60,7 +60,7 @@ def test_what_is_left_out_is_said_where_it_is_written(
 def test_a_trace_is_not_written_over_itself(
     sessions: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trace = Path("chats", "a.json")
+    trace = Path(sessions, "a.json")
     args = ("convert", str(trace), f"../{Path.cwd().name}/chats/a.json", "--drop")
     status, out, err = run(capsys, *args)
     assert (status, out) == (2, "")
