@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import pytest
-from hypothesis import given, settings
 
 from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import SimInputs
 from servetwin.types import ROUTERS, SCHEDULERS, Status
-from support.cases import LONGEST_OUTPUT, Shape, sim_inputs
+from support.cases import LONGEST_OUTPUT, Shape, sim_inputs, try_examples
 from support.outcomes import assert_conserved, assert_same
 
 EXAMPLES = {"vllm": 32, "sarathi": 12, "slots": 6, "orca": 5, "static": 5, "single": 5}
@@ -37,13 +37,12 @@ def test_kernel_equals_reference_everywhere(capsys: pytest.CaptureFixture[str]) 
             seen["longest output"], int(inputs.workload.output_tokens.max())
         )
 
-    for scheduler in SCHEDULERS:
-        for router in ROUTERS:
-            shape = Shape(scheduler, router)
-            examples = settings(max_examples=EXAMPLES[scheduler])
-            examples(given(inputs=sim_inputs(shape))(check))()
+    for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
+        shape = Shape(scheduler, router)
+        try_examples(check, sim_inputs(shape), EXAMPLES[scheduler], number)
+    for number, scheduler in enumerate(SCHEDULERS):
         shape = Shape(scheduler, "least-outstanding")
-        settings(max_examples=2)(given(inputs=sim_inputs(shape, long_outputs=True))(check))()
+        try_examples(check, sim_inputs(shape, long_outputs=True), 2, number)
 
     with capsys.disabled():
         print(f"\nkernel == reference: {dict(seen)}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -24,6 +26,19 @@ class Shape:
     scheduler: str
     router: str
     caching: bool = False
+    policy: str | None = None
+    """Of the prefix caches; None draws one."""
+
+
+def try_examples(
+    check: Callable[..., None], inputs: st.SearchStrategy[SimInputs], count: int, number: int
+) -> None:
+    """Call `check` with `count` drawn inputs, other ones for another `number`.
+
+    Without it, every strategy of one test would be drawn from with the same seed.
+    """
+    examples = given(inputs=inputs)(check)
+    seed(number)(settings(max_examples=count)(examples))()
 
 
 def iteration_costs() -> st.SearchStrategy[IterationCost]:
@@ -159,7 +174,7 @@ def sim_inputs(draw: st.DrawFn, shape: Shape, *, long_outputs: bool = False) -> 
         async_scheduling=draw(st.booleans()),
         enable_prefix_caching=shape.caching,
         # Drawn as evenly as lengths are: hypothesis likes first choices too much.
-        prefix_caching_policy=ENGINE_POLICIES[int(workload.input_tokens.sum()) % 5],
+        prefix_caching_policy=shape.policy or ENGINE_POLICIES[int(workload.input_tokens.sum()) % 5],
     )
     prefixes = None
     if shape.caching:
