@@ -12,10 +12,10 @@ from servetwin.cache import ENGINE_POLICIES, check_policy
 from servetwin.cache.notation import parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
+from servetwin.cli.costs import build_cost
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
 from servetwin.cost import (
     check_deployment,
-    derive,
     lower_max_model_len,
     rank_limits,
     resolve_settings,
@@ -44,18 +44,17 @@ class Prepared:
 
 def prepare(settings: RunSettings) -> Prepared:
     """Build deployment, workload and cost model. Raises InputError for whatever cannot run."""
-    if settings.cost != "derived":
-        raise InputError(f"--cost {settings.cost}: only 'derived' is known so far")
     deployment, notes = build_deployment(settings)
     workload = build_workload(settings)
     check_inputs(workload, deployment)
     return Prepared(
         deployment=deployment,
         workload=workload,
-        cost=derive(
+        cost=build_cost(
+            settings.cost,
             deployment,
+            workload,
             typical_context(workload, deployment.settings.max_model_len),
-            lengths=workload.input_tokens + workload.output_tokens,
         ),
         config=resolved(settings, deployment),
         notes=(*notes, *workload.notes),

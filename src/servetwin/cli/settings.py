@@ -186,7 +186,12 @@ class RunSettings(BaseModel):
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."
     )
 
-    cost: str = _option("derived", "Simulation", "LEVEL", "Where times come from: derived.")
+    cost: str = _option(
+        "derived",
+        "Simulation",
+        "LEVEL",
+        "Where times come from: derived, a folder of kernel timings, or aiconfigurator.",
+    )
     slo: Table | None = _option(
         None, "Simulation", "LIMITS", "ttft=500ms,tpot=50ms,e2e=10s,p=0.99; gives goodput."
     )

@@ -161,8 +161,8 @@ def test_deployments_that_cannot_run(values: dict[str, Any], message: str) -> No
         build_deployment(settings(**values))
 
 
-def test_only_derived_costs_are_known() -> None:
-    with pytest.raises(InputError, match="only 'derived' is known"):
+def test_costs_that_are_nowhere() -> None:
+    with pytest.raises(InputError, match="there is no such folder"):
         prepare(settings(cost="measured", workload="azure-conv"))
 
 
