@@ -1,0 +1,208 @@
+"""The causal semantics in plain Python: events in order of time, whole picoseconds.
+
+At one instant, first all that ends, then all that arrives, then idle stages begin. A stage
+takes the microbatch with the smallest (time it became ready, number). A microbatch that has
+no place in the ring yet takes the places in the order in which they become free.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from servetwin.sim.pipeline.job import Load, Pipeline, Ring, Split, ps_from_us
+from servetwin.sim.pipeline.original import Visit
+
+__all__ = ["Outcome", "Transfer", "arrivals_ps", "reference"]
+
+Ints = NDArray[np.int64]
+END, READY = 0, 1
+
+Transfer = tuple[int, int, int]
+"""Request, start and end of the move of its KV cache to the ring, in picoseconds."""
+
+
+@dataclass
+class Outcome:
+    """Times in picoseconds (int64), one entry a request, and the early stops."""
+
+    begin: Ints
+    first_token: Ints
+    completion: Ints
+    transfer: Ints
+    """How long the KV cache took to the ring, waiting for the link included."""
+    early_stops: int = 0
+
+
+def arrivals_ps(load: Load) -> Ints:
+    """Arrivals in whole picoseconds, each the nearest."""
+    return np.rint(load.arrival_us * 1e6).astype(np.int64)
+
+
+def reference(
+    pipeline: Pipeline,
+    load: Load,
+    visited: Callable[[Visit], object] | None = None,
+    moved: Callable[[Transfer], object] | None = None,
+) -> Outcome:
+    """Simulate event by event; the callbacks are told of each stage's work and each transfer."""
+    n = len(load)
+    zeros = [np.zeros(n, np.int64) for _ in range(4)]
+    out = Outcome(zeros[0], zeros[1], zeros[2], zeros[3])
+    _Simulation(pipeline, load, out, (visited, moved)).run()
+    return out
+
+
+@dataclass
+class _Stage:
+    """Who waits, as (time it became ready, number), and whether one is being served."""
+
+    waiting: list[tuple[int, int]]
+    busy: bool = False
+
+
+class _Simulation:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        load: Load,
+        out: Outcome,
+        told: tuple[Callable[[Visit], object] | None, Callable[[Transfer], object] | None],
+    ) -> None:
+        self.split = pipeline if isinstance(pipeline, Split) else None
+        self.prompt = ps_from_us(pipeline.prompt_us)
+        self.token = ps_from_us(pipeline.token_us)
+        self.out, (self.visited, self.moved) = out, told
+        self.rounds, self.arrival = load.rounds.tolist(), arrivals_ps(load).tolist()
+        self.left = [rounds + isinstance(pipeline, Ring) for rounds in self.rounds]
+        self.stages = [_Stage([]) for _ in range(pipeline.machines)]
+        self.entrance = 0 if self.split is None else self.split.prompt_stages
+        self.places: list[int] = [0] * pipeline.ring
+        """When each free place in the ring became free, in that order."""
+        self.entering = 0
+        """Next to be given a place in the ring."""
+        self.in_flight: set[int] = set()
+        self.delivered: dict[int, int] = {}
+        """When the KV caches of those without a place in the ring have arrived."""
+        self.entered: list[int] = []
+        """When each microbatch that has a place takes it."""
+        self.link_free = 0
+        self.offered = 0
+        """Prompts that were let to the first stage; they go there one after the other."""
+        self.begun = [False] * len(load)
+        self.events: list[tuple[int, int, int, int]] = []
+        """(time, kind, stage, request)"""
+
+    def run(self) -> None:
+        if self.split is None:
+            self.give_places()
+        else:
+            self.offer_prompt(0)
+        while self.events:
+            now = self.events[0][0]
+            while self.events and self.events[0][0] == now:
+                _, kind, stage, request = heapq.heappop(self.events)
+                if kind == END:
+                    self.end(now, stage, request)
+                else:
+                    heapq.heappush(self.stages[stage].waiting, (now, request))
+                    self.note_entry(stage, request)
+            for number, stage_ in enumerate(self.stages):
+                self.start(now, number, stage_)
+
+    def start(self, now: int, number: int, stage: _Stage) -> None:
+        if stage.busy or not stage.waiting:
+            return
+        _, request = heapq.heappop(stage.waiting)
+        stage.busy = True
+        prompt = number < self.entrance or self.left[request] > self.rounds[request]
+        if prompt and number == 0:
+            self.out.begin[request] = now
+            self.begun[request] = True
+        if self.visited is not None:
+            done = -1 if prompt else self.rounds[request] - self.left[request]
+            self.visited(Visit(number, now, request, done))
+        duration = self.prompt if prompt else self.token
+        heapq.heappush(self.events, (now + duration, END, number, request))
+        if number == 0 and self.split is not None:
+            self.offer_prompt(now)
+
+    def end(self, now: int, number: int, request: int) -> None:
+        self.stages[number].busy = False
+        if number == self.entrance - 1:
+            self.deliver(now, request)
+        elif number < self.entrance:
+            self.ready(now + self.hop(), number + 1, request)
+        elif number < len(self.stages) - 1:
+            self.ready(now, number + 1, request)
+        else:
+            self.finish_round(now, request)
+
+    def finish_round(self, now: int, request: int) -> None:
+        if self.left[request] == self.rounds[request]:
+            self.out.first_token[request] = now
+        self.left[request] -= 1
+        if self.left[request]:
+            self.ready(now, self.entrance, request)
+            return
+        self.out.completion[request] = now
+        self.in_flight.remove(request)
+        # A round with the prompt counts for none here, as in the original.
+        rest = (min(self.left[other], self.rounds[other]) for other in self.in_flight)
+        self.out.early_stops += any(left > 2 for left in rest)
+        self.places.append(now)
+        self.give_places()
+
+    def give_places(self) -> None:
+        """Give each free place to the next in line: it enters when it is there, too."""
+        while self.places and self.entering < len(self.rounds):
+            request = self.entering
+            if self.split is not None and request not in self.delivered:
+                return  # its place waits until the prompt is done
+            there = self.arrival[request] if self.split is None else self.delivered.pop(request)
+            enter = max(there, self.places.pop(0))
+            self.entering += 1
+            self.entered.append(enter)
+            self.ready(enter, self.entrance, request)
+            if self.split is not None:
+                self.offer_prompt(enter)
+
+    def offer_prompt(self, now: int) -> None:
+        """Let the next prompt come to the first stage, unless too many are ahead of the ring."""
+        assert self.split is not None
+        number, limit = self.offered, self.split.waiting
+        begun = not number or self.begun[number - 1]
+        if number == len(self.rounds) or not begun or (limit and number - self.entering >= limit):
+            return
+        room = self.entered[number - limit] if limit and number >= limit else 0
+        self.offered += 1
+        self.ready(max(now, room, self.arrival[number]), 0, number)
+
+    def deliver(self, now: int, request: int) -> None:
+        """Move a finished prompt's KV cache to the ring."""
+        assert self.split is not None
+        start, cache = now, ps_from_us(self.split.cache_us)
+        if self.split.shared_link:
+            start = max(now, self.link_free)
+            cache *= self.split.prompt_stages
+            self.link_free = start + cache
+        self.out.transfer[request] = start + cache - now
+        self.delivered[request] = start + cache
+        if self.moved is not None:
+            self.moved((request, start, start + cache))
+        self.give_places()
+
+    def hop(self) -> int:
+        assert self.split is not None
+        return 0 if self.split.shared_link else ps_from_us(self.split.cache_us)
+
+    def ready(self, time: int, stage: int, request: int) -> None:
+        heapq.heappush(self.events, (time, READY, stage, request))
+
+    def note_entry(self, stage: int, request: int) -> None:
+        if stage == self.entrance:
+            self.in_flight.add(request)

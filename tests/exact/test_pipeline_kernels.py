@@ -1,0 +1,120 @@
+"""The kernels of pipelines equal their references in every time of every request."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servetwin.sim.pipeline import (
+    Load,
+    Pipeline,
+    PipelineRun,
+    Ring,
+    Split,
+    grouped_arrivals,
+    run_pipeline,
+)
+
+TIMES = ("begin", "first_token", "completion", "transfer", "completion_us")
+
+prompt_us = st.sampled_from([0.37, 1.0, 3.0, 7.5, 20.0])
+token_us = st.sampled_from([0.11, 1.0, 2.0, 3.3, 50.0])
+
+
+def same(pipeline: Pipeline, load: Load, semantics: str) -> PipelineRun:
+    fast = run_pipeline(pipeline, load, semantics)
+    slow = run_pipeline(pipeline, load, semantics, kernel=False)
+    for name in TIMES:
+        assert np.array_equal(getattr(fast, name), getattr(slow, name)), name
+    assert fast.early_stops == slow.early_stops
+    return fast
+
+
+@st.composite
+def loads(draw: st.DrawFn) -> Load:
+    count = draw(st.integers(1, 40))
+    most = draw(st.sampled_from([1, 3, 10, 200]))
+    seed = draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    rounds = rng.integers(1, most + 1, count)
+    kind = draw(st.sampled_from(["closed", "sorted", "unsorted", "grouped"]))
+    if kind == "closed":
+        arrivals = np.zeros(count)
+    elif kind == "grouped":
+        rate = draw(st.sampled_from([10.0, 1e3, 3e4]))
+        arrivals = grouped_arrivals(count, rate, draw(st.integers(1, 6)))
+    else:
+        arrivals = rng.integers(0, draw(st.sampled_from([300, 5000])), count).astype(float)
+        if kind == "sorted":
+            arrivals.sort()
+    return Load(rounds, arrivals)
+
+
+rings = st.builds(Ring, st.integers(1, 9), prompt_us, token_us)
+plain_splits = st.builds(
+    Split,
+    st.integers(1, 4),
+    st.integers(1, 9),
+    prompt_us,
+    token_us,
+    st.sampled_from([0.0, 1.0, 4.0, 30.5]),
+)
+limited_splits = st.builds(
+    Split,
+    st.integers(1, 4),
+    st.integers(1, 9),
+    prompt_us,
+    token_us,
+    st.sampled_from([0.0, 1.0, 4.0, 30.5]),
+    st.booleans(),
+    st.integers(0, 5),
+)
+
+
+@settings(max_examples=300)
+@given(loads(), rings | plain_splits)
+def test_the_original_semantics(load: Load, pipeline: Pipeline) -> None:
+    same(pipeline, load, "original")
+
+
+@settings(max_examples=500)
+@given(loads(), rings | limited_splits)
+def test_the_causal_semantics(load: Load, pipeline: Pipeline) -> None:
+    run = same(pipeline, load, "causal")
+    assert np.all(run.begin >= np.rint(load.arrival_us * 1e6))
+    assert np.all(run.first_token > run.begin)
+    assert np.all(run.completion >= run.first_token)
+
+
+@settings(max_examples=100)
+@given(loads(), rings)
+def test_a_ring_with_all_arrivals_at_zero_is_alike_in_both(load: Load, ring: Ring) -> None:
+    # Times of whole microseconds, so that floats lose nothing.
+    ring = Ring(ring.stages, round(ring.prompt_us) + 1.0, round(ring.token_us) + 1.0)
+    closed = Load(load.rounds, np.zeros(len(load)))
+    causal, original = (run_pipeline(ring, closed, name) for name in ("causal", "original"))
+    assert np.array_equal(causal.completion, original.completion)
+    assert causal.early_stops == original.early_stops
+
+
+@settings(max_examples=100)
+@given(loads(), limited_splits)
+def test_limits_that_never_bind_change_nothing(load: Load, split: Split) -> None:
+    free = Split(split.prompt_stages, split.token_stages, split.prompt_us, split.token_us)
+    loose = Split(*(getattr(free, name) for name in list(Split.__dataclass_fields__)[:4]), 0.0)
+    wide = Split(
+        free.prompt_stages, free.token_stages, free.prompt_us, free.token_us, 0.0, True, len(load)
+    )
+    expected = run_pipeline(loose, load)
+    assert np.array_equal(run_pipeline(wide, load).completion, expected.completion)
+
+
+@pytest.mark.parametrize("machines", [1, 4, 16])
+@pytest.mark.parametrize("rps", [0.0, 0.1, 1.0])
+def test_long_outputs_whose_rounds_are_skipped(machines: int, rps: float) -> None:
+    rng = np.random.default_rng(3)
+    load = Load(rng.integers(2, 1001, 200), grouped_arrivals(200, rps))
+    same(Ring(machines, 100e3, 20e3), load, "causal")
+    same(Split(2, machines, 100e3, 20e3, 5e3, waiting=3), load, "causal")
