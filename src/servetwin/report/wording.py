@@ -183,8 +183,9 @@ def _slow(attribution: dict[str, Any] | None) -> dict[str, str]:
 def _shares(parts: dict[str, float]) -> str:
     total = sum(parts.values()) or 1.0
     shares = sorted(((seconds / total, PART_NAMES[part]) for part, seconds in parts.items()))[::-1]
-    told = ", ".join(f"{share:.0%} {what}" for share, what in shares if share >= 0.005)
-    return f"{number(total)} s from P99 up: {told}"
+    told = ", ".join(f"{share * 100:.0f} % {what}" for share, what in shares if share >= 0.005)
+    length = f"{number(total)} s" if total >= 1 else f"{number(total * 1e3)} ms"
+    return f"{length} from P99 up: {told}"
 
 
 def _energy(metrics: dict[str, Any]) -> str:
