@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,19 +104,16 @@ def test_a_ring_with_all_arrivals_at_zero_is_alike_in_both(load: Load, ring: Rin
 @settings(max_examples=100)
 @given(loads(), limited_splits)
 def test_limits_that_never_bind_change_nothing(load: Load, split: Split) -> None:
-    free = Split(split.prompt_stages, split.token_stages, split.prompt_us, split.token_us)
-    loose = Split(*(getattr(free, name) for name in list(Split.__dataclass_fields__)[:4]), 0.0)
-    wide = Split(
-        free.prompt_stages, free.token_stages, free.prompt_us, free.token_us, 0.0, True, len(load)
-    )
-    expected = run_pipeline(loose, load)
-    assert np.array_equal(run_pipeline(wide, load).completion, expected.completion)
+    free = replace(split, cache_us=0.0, shared_link=False, waiting=0)
+    limited = replace(free, shared_link=True, waiting=len(load))
+    expected = run_pipeline(free, load).completion
+    assert np.array_equal(run_pipeline(limited, load).completion, expected)
 
 
 @pytest.mark.parametrize("machines", [1, 4, 16])
 @pytest.mark.parametrize("rps", [0.0, 0.1, 1.0])
 def test_long_outputs_whose_rounds_are_skipped(machines: int, rps: float) -> None:
     rng = np.random.default_rng(3)
-    load = Load(rng.integers(2, 1001, 200), grouped_arrivals(200, rps))
+    load = Load(rng.integers(2, 1001, 40), grouped_arrivals(40, rps))
     same(Ring(machines, 100e3, 20e3), load, "causal")
     same(Split(2, machines, 100e3, 20e3, 5e3, waiting=3), load, "causal")

@@ -96,6 +96,10 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
+    def has(self, name: str) -> bool:
+        """Whether there is such a column."""
+        return name in self.file.schema_arrow.names
+
     def times(self, name: str) -> NDArray[np.int64]:
         """Picoseconds, `NOT_YET` for null."""
         out = np.empty(self.rows, np.int64)

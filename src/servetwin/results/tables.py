@@ -51,6 +51,9 @@ REQUESTS = pa.schema(
     ],
     metadata={SCHEMA_KEY: b"servetwin.requests/1"},
 )
+COMPLETION = pa.field("completion_us", pa.float64())
+"""A last column, only of runs that have it."""
+
 TIMELINE = pa.schema(
     [
         ("t_s", pa.float64()),
@@ -93,12 +96,14 @@ def write_requests(run: RunResult, path: Path) -> None:
             "status": pa.DictionaryArray.from_arrays(
                 pa.array(table.status[rows], pa.int8()), STATUS_NAMES
             ),
+            COMPLETION.name: _part(table.completion_us, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
     if run.token_gaps is not None:
         metadata[GAPS_KEY] = _gaps_to_json(run.token_gaps)
-    write(path, REQUESTS.with_metadata(metadata), len(table), columns)
+    schema = REQUESTS if table.completion_us is None else REQUESTS.append(COMPLETION)
+    write(path, schema.with_metadata(metadata), len(table), columns)
 
 
 def write_timeline(timeline: Timeline, path: Path) -> None:

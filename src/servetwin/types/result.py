@@ -54,6 +54,8 @@ class RequestTable:
     sent: Ints | None = None
     kv_transfer: Ints | None = None
     """Picoseconds in which KV blocks came from tiers below HBM; 0 where none did."""
+    completion_us: NDArray[np.float64] | None = None
+    """`finish` as a simulator of float microseconds had it, to the last bit."""
 
     def __post_init__(self) -> None:
         n = self.arrival.size
