@@ -121,6 +121,9 @@ def prepare(
 ) -> SimInputs:
     """Reduce a deployment to the integers that a simulator needs."""
     settings = deployment.settings
+    tables = cost.iteration.attention
+    if tables is not None and tables.max_decodes < settings.max_num_seqs:
+        raise ValueError("the cost's tables of attention are of a deployment of fewer sequences")
     limit = settings.max_model_len
     if settings.scheduler == "slots":
         # llama.cpp divides its context among the slots beforehand.

@@ -18,7 +18,8 @@ from servetwin.cost.attention import AttentionCost, attention_cost
 from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
-from servetwin.types import CostModel, Deployment, IterationCost
+from servetwin.cost.profiles.grids import interpolated
+from servetwin.types import AttentionTables, CostModel, Deployment, IterationCost
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
 
@@ -112,7 +113,23 @@ def iteration_seconds(cost: IterationCost, work: Work) -> Floats:
     window_pairs = np.minimum(pairs, 2.0 * cost.window * prefill)
     attention = cost.prefill_attn * pairs + cost.prefill_window_attn * window_pairs
     total = total + chunks * cost.prefill_chunk + attention / 2**ATTENTION_FRACTION_BITS
+    if cost.attention is not None:
+        total = total + _tabled(cost.attention, decode, context, prefill, pairs)
     return np.where(work.iterations > 0, total * work.iterations / PS_PER_S, 0.0)
+
+
+def _tabled(
+    tables: AttentionTables, decode: Floats, context: Floats, prefill: Floats, pairs: Floats
+) -> Floats:
+    """Picoseconds of attention, the decodes and the chunks apart."""
+    batch = np.clip(np.rint(decode), 1, tables.max_decodes).astype(np.int64)
+    mean = context / np.maximum(decode, 1e-12)
+    knot = np.clip(np.searchsorted(tables.contexts, mean, side="right") - 1, 0, None)
+    apart = tables.offset[batch, knot] + tables.slope[batch, knot] * mean * batch
+    axes = tables.chunks.astype(np.float64), tables.depths.astype(np.float64)
+    depth = pairs / np.maximum(prefill, 1e-12)
+    alone = interpolated(axes, tables.joint[:, :, 0, 0].astype(np.float64), (prefill, depth))
+    return np.where(decode > 0, apart * decode / batch, 0.0) + np.where(prefill > 0, alone, 0.0)
 
 
 def _entry(table: NDArray[np.int64], slope: int, index: Floats) -> Floats:

@@ -61,6 +61,8 @@ class Servetwin:
     name = "servetwin"
 
     def __init__(self, deployment: Deployment, cost: CostModel) -> None:
+        if cost.iteration.attention is not None:
+            raise ValueError("the closed form has no tables of attention: take derived costs")
         settings = deployment.settings
         whole = settings.scheduler in WHOLE_PROMPTS
         self._cost = cost.iteration
