@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ __all__ = [
     "curves_for",
     "curves_from",
     "read_curves",
+    "read_serving",
 ]
 
 Floats = NDArray[np.float64]
@@ -161,29 +162,41 @@ class Curves:
 
 @cache
 def read_curves() -> Mapping[str, Any]:
-    """The packaged table as plain dictionaries."""
-    text = resources.files("servetwin.cost").joinpath("data/efficiency.toml").read_text("utf-8")
+    """The packaged table of kernel timings as plain dictionaries."""
+    return _read("efficiency.toml")
+
+
+@cache
+def read_serving() -> Mapping[str, Any]:
+    """What was fitted to serving runs: `compute`, by family, and `without` one model or another."""
+    return _read("serving.toml")
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    text = resources.files("servetwin.cost").joinpath(f"data/{name}").read_text("utf-8")
     return tomllib.loads(text)
 
 
 @cache
 def curves_for(accelerator: str) -> Curves:
     """Curves fitted to the accelerator of this name, else the default ones."""
-    return curves_from(read_curves(), accelerator)
+    return curves_from(read_curves(), accelerator, read_serving())
 
 
-def curves_from(table: Mapping[str, Any], accelerator: str) -> Curves:
-    """As `curves_for`, from a table laid out as the packaged one (another fit)."""
+def curves_from(table: Mapping[str, Any], accelerator: str, serving: Mapping[str, Any]) -> Curves:
+    """As `curves_for`, from tables laid out as the packaged ones (another fit)."""
     devices: Mapping[str, Any] = table["device"]
-    chosen = _best_match(accelerator, devices)
+    chosen = _best_match(accelerator, devices) or "default"
     entry = {**devices["default"], **devices.get(chosen, {})}
+    family = _best_match(accelerator, serving.get("compute", {}))
+    reached = serving["compute"][family]["share"] if family else 1.0
     return Curves(
         name=chosen,
         source=str(entry["source"]),
-        gemm=GemmCurve(**entry["gemm"]),
-        gemm_fp8=GemmCurve(**entry["gemm_fp8"]),
+        gemm=_scaled(GemmCurve(**entry["gemm"]), reached),
+        gemm_fp8=_scaled(GemmCurve(**entry["gemm_fp8"]), reached),
         decode=DecodeCurve(**entry["decode"]),
-        prefill=PrefillCurve(**entry["prefill"]),
+        prefill=_scaled(PrefillCurve(**entry["prefill"]), reached),
         elementwise=ElementwiseCurve(**entry["elementwise"]),
         mixture=MixtureCurve(**table["mixture"]),
         sampler=SamplerCurve(**table["sampler"]),
@@ -192,13 +205,21 @@ def curves_from(table: Mapping[str, Any], accelerator: str) -> Curves:
     )
 
 
+Computing = TypeVar("Computing", GemmCurve, PrefillCurve)
+
+
+def _scaled(curve: Computing, share: float) -> Computing:
+    """The curve of a chip that reaches only `share` of what the curve says of its peak."""
+    return replace(curve, compute=curve.compute * share)
+
+
 def _best_match(accelerator: str, devices: Mapping[str, Any]) -> str:
-    """Entry whose `applies_to` names the start of the accelerator's name, longest first.
+    """Entry whose `applies_to` names the start of the accelerator's name, longest first, or "".
 
     Spaces, dashes and case do not matter. "A40" must not claim an A4000, so the character
     after the match is no digit.
     """
-    best, length = "default", 0
+    best, length = "", 0
     for name, entry in devices.items():
         for prefix in entry.get("applies_to", []):
             letters = [re.escape(letter) for letter in prefix if letter.isalnum()]

@@ -50,7 +50,6 @@ def _panel(points: Sequence[Row], metric: str) -> Any:
     rows = [{key: point[key] for key in keys} for point in points if point["metric"] == metric]
     values = np.array([row[key] for row in rows for key in ("measured", "predicted")])
     axis = log_axis(values)
-    names = [name for name in LOOKS if any(row["set"] == name for row in rows)]
     dots = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_point(size=22, opacity=0.55, strokeWidth=1.2)
@@ -58,9 +57,9 @@ def _panel(points: Sequence[Row], metric: str) -> Any:
             x=alt.X("measured:Q", title=f"measured {TITLES[metric]}", **axis),
             y=alt.Y("predicted:Q", title=f"predicted {TITLES[metric]}", **axis),
             color=alt.Color(
-                "set:N", title=None, scale=_scale(names, 0), legend=alt.Legend(orient="top")
+                "set:N", title=None, scale=_scale(0), legend=alt.Legend(orient="top")
             ),
-            shape=alt.Shape("set:N", title=None, scale=_scale(names, 1)),
+            shape=alt.Shape("set:N", title=None, scale=_scale(1)),
             tooltip=["set:N", "label:N", "measured:Q", "predicted:Q",
                      alt.Tooltip("error:Q", format="+.0%")],
         )
@@ -69,8 +68,9 @@ def _panel(points: Sequence[Row], metric: str) -> Any:
     return alt.layer(*_guides(low, high), dots)
 
 
-def _scale(names: Sequence[str], part: int) -> alt.Scale:
-    return alt.Scale(domain=list(names), range=[LOOKS[name][part] for name in names])
+def _scale(part: int) -> alt.Scale:
+    """Colours or symbols of all sets, in every panel the same."""
+    return alt.Scale(domain=list(LOOKS), range=[look[part] for look in LOOKS.values()])
 
 
 def _guides(low: float, high: float) -> list[alt.Chart]:

@@ -15,7 +15,7 @@ from servetwin.studies.fidelity.points import MeasuredSet, Point
 from servetwin.studies.fidelity.predict import predict
 from servetwin.studies.fidelity.scores import Compared, Score, score
 from servetwin.studies.fidelity.sets import SETS, read_set
-from servetwin.studies.fidelity.variants import unseen_gpu
+from servetwin.studies.fidelity.variants import unseen_gpu, unseen_model
 
 __all__ = ["Board", "build", "outliers"]
 
@@ -85,11 +85,14 @@ def _thinned(found: MeasuredSet) -> MeasuredSet:
 
 
 def _compare(source: str, point: Point, profiles: Path) -> list[Compared]:
-    """Predict as packaged, and without the GPU; nothing where the run is not possible."""
+    """Predict as packaged, and without GPU and model; nothing where the run is not possible."""
     found = predict(point, say=_nothing)
-    curves = unseen_gpu(point.deployment.accelerator.name, profiles)
-    other = found if curves is None else predict(point, curves, _nothing)
-    if found.rejected or other.rejected:
+    gpu = point.deployment.accelerator.name
+    others = (unseen_gpu(gpu, profiles), unseen_model(gpu, point.deployment.model.name))
+    without_gpu, without_model = (
+        found if curves is None else predict(point, curves, _nothing) for curves in others
+    )
+    if found.rejected or without_gpu.rejected or without_model.rejected:
         return []
     return [
         Compared(
@@ -101,7 +104,8 @@ def _compare(source: str, point: Point, profiles: Path) -> list[Compared]:
             fitted=metric in point.fitted,
             measured=measured,
             predicted=found.values[metric],
-            unseen_gpu=other.values[metric],
+            unseen_gpu=without_gpu.values[metric],
+            unseen_model=without_model.values[metric],
             tags=dict(point.tags),
         )
         for metric, measured in point.measured.items()

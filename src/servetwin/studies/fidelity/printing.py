@@ -12,7 +12,7 @@ __all__ = ["print_board", "table_of"]
 
 WIDTH = 80
 SHOWN_OUTLIERS = 8
-HEADS = ("points", "median", "P90", "bias", "unseen", "")
+HEADS = ("n", "median", "P90", "bias", "GPU", "model", "")
 
 
 def print_board(board: Board) -> None:
@@ -27,8 +27,8 @@ def print_board(board: Board) -> None:
     total = sum(not row.fitted for row in board.scores)
     lines = [
         f"{met} of {total} held-out rows meet their goal. Errors are those of single points; "
-        "bias is the median signed one, P90 that of absolute ones; unseen: the median where "
-        "curves are fitted without timings of the GPU.",
+        "bias is the median signed one, P90 that of absolute ones; GPU and model: the median "
+        "where everything is fitted without that GPU, or without that model.",
         *_outlier_lines(outliers(board)),
         *_left_out_lines(board),
         *(f"{name}: {line}" for name, lines in board.said.items() for line in lines),
@@ -64,6 +64,7 @@ def cells(row: Score) -> list[str]:
         f"{row.p90:.0%}",
         f"{row.bias:+.0%}",
         f"{row.unseen_gpu:.0%}",
+        f"{row.unseen_model:.0%}",
         verdict,
     ]
 

@@ -101,6 +101,7 @@ def _values(item: Compared) -> dict[str, Any]:
         "predicted": predicted,
         "error": predicted / measured - 1.0,
         "unseen_gpu": float(np.nanmean(item.unseen_gpu)) / measured - 1.0,
+        "unseen_model": float(np.nanmean(item.unseen_model)) / measured - 1.0,
         "level": item.level,
         "fitted": item.fitted,
         **{name: item.tags.get(name, "") for name in names},

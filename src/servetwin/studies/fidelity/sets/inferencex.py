@@ -31,6 +31,10 @@ REQUESTS = 10
 """Requests for each user, as InferenceX's benchmark sends them."""
 SHORTEST = 0.8
 """Lengths are drawn between this share of the stated ones and them, as there."""
+FIT_MODELS = ("meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b")
+FIT_GPUS = ("B200",)
+FIT_ENGINES = ("vLLM",)
+"""What `cost/data/serving.toml` was fitted to: these models with these."""
 Row = dict[str, str]
 Layout = Parallelism | str
 """How an engine is spread, or why the row cannot say so."""
@@ -118,6 +122,7 @@ def _point(row: Row, layout: Parallelism) -> Point:
         measured=one(
             ttft=float(row["silicon_ttft_ms"]) / 1e3, tpot=float(row["silicon_tpot_ms"]) / 1e3
         ),
+        fitted=frozenset(["ttft", "tpot"] if _is_fitted(row) else []),
         tags={
             "gpu": gpu,
             "model": model,
@@ -127,4 +132,13 @@ def _point(row: Row, layout: Parallelism) -> Point:
             "devices": str(layout.devices),
             "source": "vendor" if "gap-analysis" in row["silicon_data_source"] else "InferenceX",
         },
+    )
+
+
+def _is_fitted(row: Row) -> bool:
+    """Whether the row is among those that may be fitted to."""
+    return (
+        _model(row) in FIT_MODELS
+        and GPUS[row["system"]] in FIT_GPUS
+        and ENGINES[row["backend"]] in FIT_ENGINES
     )

@@ -28,7 +28,11 @@ def load(folder: Path) -> MeasuredSet:
         else:
             repeated[tuple(row[name] for name in KEY)].append(row)
     for rows in repeated.values():
-        found.points.append(_point(rows))
+        point = _point(rows)
+        if point is None:
+            found.left_out["whole time contradicts the time of a token"] += len(rows)
+        else:
+            found.points.append(point)
     return found
 
 
@@ -39,7 +43,7 @@ SAID = (
 )
 
 
-def _point(rows: list[Row]) -> Point:
+def _point(rows: list[Row]) -> Point | None:
     gpu, model, tp, prompt, batch, output = (rows[0][name] for name in KEY)
     catalog = SPLITWISE_MODELS[model]
     tokens, size = int(prompt), int(batch)
@@ -58,6 +62,8 @@ def _point(rows: list[Row]) -> Point:
 
     watts = mean("average_power") * (deployment.accelerator.max_watts or 0.0)
     seconds = mean("e2e_time") / 1e3
+    if seconds < mean("token_time") / 1e3 * (int(output) - 1) / 2:
+        return None  # it states less than half the time of its own tokens
     joules = watts * int(tp) * seconds / (size * int(output)) if watts > 0 else None
     fitted = model == "llama2-70b" and tp in FIT_TP and tokens < 8192
     return Point(
