@@ -82,8 +82,12 @@ def test_the_original_semantics(load: Load, pipeline: Pipeline) -> None:
 
 
 @settings(max_examples=500)
-@given(loads(), rings | limited_splits)
-def test_the_causal_semantics(load: Load, pipeline: Pipeline) -> None:
+@given(loads(), rings | limited_splits, st.booleans())
+def test_the_causal_semantics(load: Load, pipeline: Pipeline, uneven: bool) -> None:
+    if uneven:
+        lengths = np.random.default_rng(len(load)).integers(1, 9, len(load)) * 1.5
+        shared = isinstance(pipeline, Split) and pipeline.shared_link
+        load = replace(load, prompt_us=lengths, cache_us=lengths / 3 if shared else None)
     run = same(pipeline, load, "causal")
     assert np.all(run.begin >= np.rint(load.arrival_us * 1e6))
     assert np.all(run.first_token > run.begin)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.sim.pipeline.job import Load, Pipeline, Ring, Split, ps_from_us
+from servetwin.sim.pipeline.job import Load, Pipeline, Ring, Split, each_ps, ps_from_us
 from servetwin.sim.pipeline.original import Visit
 
-__all__ = ["Outcome", "Transfer", "arrivals_ps", "reference"]
+__all__ = ["Outcome", "Transfer", "arrivals_ps", "last_transfer_us", "reference"]
 
 Ints = NDArray[np.int64]
 END, READY = 0, 1
@@ -74,7 +74,8 @@ class _Simulation:
         told: tuple[Callable[[Visit], object] | None, Callable[[Transfer], object] | None],
     ) -> None:
         self.split = pipeline if isinstance(pipeline, Split) else None
-        self.prompt = ps_from_us(pipeline.prompt_us)
+        self.prompt = each_ps(load.prompt_us, pipeline.prompt_us, len(load)).tolist()
+        self.cache = each_ps(load.cache_us, last_transfer_us(pipeline), len(load)).tolist()
         self.token = ps_from_us(pipeline.token_us)
         self.out, (self.visited, self.moved) = out, told
         self.rounds, self.arrival = load.rounds.tolist(), arrivals_ps(load).tolist()
@@ -126,7 +127,7 @@ class _Simulation:
         if self.visited is not None:
             done = -1 if prompt else self.rounds[request] - self.left[request]
             self.visited(Visit(number, now, request, done))
-        duration = self.prompt if prompt else self.token
+        duration = self.prompt[request] if prompt else self.token
         heapq.heappush(self.events, (now + duration, END, number, request))
         if number == 0 and self.split is not None:
             self.offer_prompt(now)
@@ -185,10 +186,9 @@ class _Simulation:
     def deliver(self, now: int, request: int) -> None:
         """Move a finished prompt's KV cache to the ring."""
         assert self.split is not None
-        start, cache = now, ps_from_us(self.split.cache_us)
+        start, cache = now, self.cache[request]
         if self.split.shared_link:
             start = max(now, self.link_free)
-            cache *= self.split.prompt_stages
             self.link_free = start + cache
         self.out.transfer[request] = start + cache - now
         self.delivered[request] = start + cache
@@ -206,3 +206,10 @@ class _Simulation:
     def note_entry(self, stage: int, request: int) -> None:
         if stage == self.entrance:
             self.in_flight.add(request)
+
+
+def last_transfer_us(pipeline: Pipeline) -> float:
+    """Duration of the last transfer of a KV cache, or of the only one, over a shared link."""
+    if isinstance(pipeline, Ring):
+        return 0.0
+    return pipeline.cache_us * (pipeline.prompt_stages if pipeline.shared_link else 1)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from servetwin import units
 from servetwin.cache.kernel.compile import cache_folder, entry_of, inlined, outlined
 from servetwin.errors import InputError
-from servetwin.sim.pipeline.causal import Outcome, arrivals_ps
-from servetwin.sim.pipeline.job import Load, Pipeline, Split, ps_from_us
+from servetwin.sim.pipeline.causal import Outcome, arrivals_ps, last_transfer_us
+from servetwin.sim.pipeline.job import Load, Pipeline, Split, each_ps, ps_from_us
 from servetwin.units import CLOCK_END_PS
 
 __all__ = ["run"]
@@ -47,10 +47,10 @@ class Requests(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """When each stage of the ring is free, and what a prompt and a token take there; ps."""
+    """When each stage of the ring is free, and what each prompt and a token take there; ps."""
 
     free: Ints
-    prompt: int
+    prompt: Ints
     token: int
 
 
@@ -77,10 +77,13 @@ class Prompts(NamedTuple):
     """When each request took its place in the ring."""
     transfer: Ints
     link_free: Ints
-    time: int
+    time: Ints
+    """Of each prompt on each stage."""
     hop: int
-    link: int
-    """Picoseconds of a transfer over a shared link, -1 where there is none."""
+    """From one stage to the next."""
+    link: Ints
+    """Of the transfer of each KV cache to the ring."""
+    shared: bool
     waiting: int
 
 
@@ -102,11 +105,11 @@ def run(pipeline: Pipeline, load: Load) -> Outcome:
         return np.zeros(size, np.int64)
 
     times = Times(zeros(n), zeros(n), zeros(n))
-    prompts = _prompts(pipeline, n)
+    prompts = _prompts(pipeline, load)
     stops = _loop(
         times,
         Requests(load.rounds, arrivals_ps(load), int(prompts.free.size == 0)),
-        Stages(zeros(ring), ps_from_us(pipeline.prompt_us), ps_from_us(pipeline.token_us)),
+        Stages(zeros(ring), prompts.time, ps_from_us(pipeline.token_us)),
         Queue(zeros(ring), zeros(ring), zeros(ring), zeros(3)),
         prompts,
         Round(zeros(ring), zeros(ring), zeros(ring), zeros(2)),
@@ -116,19 +119,18 @@ def run(pipeline: Pipeline, load: Load) -> Outcome:
     return Outcome(*times, transfer=prompts.transfer, early_stops=stops)
 
 
-def _prompts(pipeline: Pipeline, requests: int) -> Prompts:
-    split = pipeline if isinstance(pipeline, Split) else None
-    cache = ps_from_us(split.cache_us) if split else 0
+def _prompts(pipeline: Pipeline, load: Load) -> Prompts:
+    split, n = pipeline if isinstance(pipeline, Split) else None, len(load)
     shared = split is not None and split.shared_link
-    stages, n = (split.prompt_stages, requests) if split else (0, 0)
     return Prompts(
-        free=np.zeros(stages, np.int64),
-        enter=np.zeros(n, np.int64),
-        transfer=np.zeros(requests, np.int64),
+        free=np.zeros(split.prompt_stages if split else 0, np.int64),
+        enter=np.zeros(n if split else 0, np.int64),
+        transfer=np.zeros(n, np.int64),
         link_free=np.zeros(1, np.int64),
-        time=ps_from_us(pipeline.prompt_us),
-        hop=0 if shared else cache,
-        link=cache * stages if shared else -1,
+        time=each_ps(load.prompt_us, pipeline.prompt_us, n),
+        hop=ps_from_us(split.cache_us) if split and not shared else 0,
+        link=each_ps(load.cache_us, last_transfer_us(pipeline), n),
+        shared=shared,
         waiting=split.waiting if split else 0,
     )
 
@@ -167,7 +169,7 @@ def _loop(
             mark.at[0] = mark.at[1] = 0
         cost = stages.token
         if left > rounds[who]:
-            cost = stages.prompt
+            cost = stages.prompt[who]
             times.begin[who] = max(now, free[0])
         end = now
         for s in range(free.size):
@@ -206,14 +208,13 @@ def _admit(
         times.begin[who] = max(there, prompts.free[0])
         there -= prompts.hop
         for s in range(prompts.free.size):
-            there = max(there + prompts.hop, prompts.free[s]) + prompts.time
+            there = max(there + prompts.hop, prompts.free[s]) + prompts.time[who]
             prompts.free[s] = there
         done = there
-        if prompts.link >= 0:
-            there = max(there, prompts.link_free[0]) + prompts.link
-            prompts.link_free[0] = there
-        else:
-            there += prompts.hop
+        if prompts.shared:
+            there = max(there, prompts.link_free[0])
+        there += prompts.link[who]
+        prompts.link_free[0] = there
         prompts.transfer[who] = there - done
         prompts.enter[who] = max(there, place)
     queue.at[2] += 1

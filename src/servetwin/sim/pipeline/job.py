@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.units import PS_PER_S, PS_PER_US
 
-__all__ = ["SEMANTICS", "Load", "Pipeline", "Ring", "Split", "ps_from_us", "ready_us"]
+__all__ = ["SEMANTICS", "Load", "Pipeline", "Ring", "Split", "each_ps", "ps_from_us", "ready_us"]
 
 SEMANTICS = ("causal", "original")
 
@@ -91,11 +91,15 @@ Pipeline = Ring | Split
 class Load:
     """Microbatches in the order in which they are admitted.
 
-    `rounds` are tokens to generate (int64, at least 1), `arrival_us` float64.
+    `rounds` are tokens to generate (int64, at least 1), all else float64 µs.
     """
 
     rounds: Ints
     arrival_us: Floats
+    prompt_us: Floats | None = None
+    """A stage's time for each prompt, instead of the pipeline's for all."""
+    cache_us: Floats | None = None
+    """Time on the shared link for each KV cache, instead of the pipeline's for all."""
 
     def __post_init__(self) -> None:
         if self.rounds.size == 0:
@@ -114,6 +118,14 @@ class Load:
             raise InputError(
                 f"arrival {row + 1}, {self.arrival_us[row]:g} µs: must lie between 0 and 90 days"
             )
+        for times in (self.prompt_us, self.cache_us):
+            if times is not None and not (times.shape == self.rounds.shape and _possible(times)):
+                raise ValueError("one time of at most 6 hours is needed for each microbatch")
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all prompts take the pipeline's times."""
+        return self.prompt_us is None and self.cache_us is None
 
     def __len__(self) -> int:
         return int(self.rounds.size)
@@ -122,6 +134,13 @@ class Load:
 def ps_from_us(microseconds: float) -> int:
     """Nearest whole picosecond."""
     return round(microseconds * PS_PER_US)
+
+
+def each_ps(times: Floats | None, otherwise: float, count: int) -> Ints:
+    """One time a microbatch in whole picoseconds: `times`, or `otherwise` for all; µs."""
+    if times is None:
+        return np.full(count, ps_from_us(otherwise))
+    return np.rint(times * PS_PER_US).astype(np.int64)
 
 
 def ready_us(load: Load, split: Split) -> tuple[Floats, Floats]:
@@ -135,6 +154,10 @@ def ready_us(load: Load, split: Split) -> tuple[Floats, Floats]:
         begin[number] = max(arrival, free)
         free = begin[number] + split.prompt_us
     return begin, begin + split.prompt_stages * (split.prompt_us + split.cache_us)
+
+
+def _possible(times: Floats) -> bool:
+    return bool(np.all(times >= 0) and np.all(times <= LONGEST_PASS_S * PS_PER_S / PS_PER_US))
 
 
 def _check_stages(flag: str, stages: int) -> None:

@@ -58,6 +58,8 @@ class PipelineRun:
         """Time that each stage worked, prompts' stages first."""
         tokens = int(self.load.rounds.sum()) * self.pipeline.token_us
         prompts = len(self.load) * self.pipeline.prompt_us
+        if self.load.prompt_us is not None:
+            prompts = float(self.load.prompt_us.sum())
         if isinstance(self.pipeline, Ring):
             return np.full(self.pipeline.stages, prompts + tokens)
         stages = [prompts] * self.pipeline.prompt_stages, [tokens] * self.pipeline.token_stages
@@ -75,7 +77,7 @@ def run_pipeline(
 
     Raises InputError where `check` does, or where the run outlasts the clock's 106 days.
     """
-    check(pipeline, semantics)
+    check(pipeline, load, semantics)
     if semantics == "original":
         return _original(pipeline, load, kernel)
     if kernel:
@@ -124,7 +126,7 @@ def _whole(microseconds: Floats) -> Ints:
     return np.rint(microseconds * PS_PER_US).astype(np.int64)
 
 
-def check(pipeline: Pipeline, semantics: str) -> None:
+def check(pipeline: Pipeline, load: Load, semantics: str) -> None:
     """Raise InputError where the semantics cannot be had for this pipeline."""
     if semantics not in SEMANTICS:
         raise InputError(f"--semantics {semantics}: must be one of {', '.join(SEMANTICS)}")
@@ -135,8 +137,12 @@ def check(pipeline: Pipeline, semantics: str) -> None:
                     f"--{name}_time 0: must be above 0 ms in the causal semantics, where "
                     "what ends cannot begin at the same time"
                 )
-    elif isinstance(pipeline, Split) and (pipeline.shared_link or pipeline.waiting):
+        if load.cache_us is not None and not (isinstance(pipeline, Split) and pipeline.shared_link):
+            raise ValueError("KV caches have times of their own on a shared link only")
+    elif not load.uniform or (
+        isinstance(pipeline, Split) and (pipeline.shared_link or pipeline.waiting)
+    ):
         raise InputError(
-            "the original semantics know neither a shared link nor prompts that wait: "
-            "leave these options away, or give --semantics causal"
+            "the original semantics know no prompts of different lengths, no shared link and no "
+            "limit of prompts that wait: leave these options away, or give --semantics causal"
         )
