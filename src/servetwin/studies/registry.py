@@ -35,5 +35,11 @@ STUDIES = {
     "kavier-3": Study(
         "kavier_experiments.prefix_sizes", "Kavier: prompt caches, by prefix and cache size."
     ),
+    "dejavu-baseline": Study(
+        "dejavu.baseline", "DéjàVu: a pipeline that serves prompts and tokens."
+    ),
+    "dejavu-disaggregated": Study(
+        "dejavu.disaggregated", "DéjàVu: a pipeline for prompts, and one for tokens."
+    ),
 }
 """In the order in which they are listed."""
