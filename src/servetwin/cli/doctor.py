@@ -85,7 +85,7 @@ def _kernel() -> Check:
 
     if is_compiled():
         return Check("ok", "Kernel", f"compiled, in {cache_folder()}")
-    return Check("note", "Kernel", f"compiled by the first run (15 s), into {cache_folder()}")
+    return Check("note", "Kernel", f"compiled once, by the first run, into {cache_folder()}")
 
 
 def _data() -> Check:
