@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from servetwin.cost.curves import Curves
 from servetwin.studies.fidelity.points import MeasuredSet, Point
 from servetwin.studies.fidelity.predict import predict
 from servetwin.studies.fidelity.scores import Compared, Score, score
@@ -36,6 +37,7 @@ class Board:
     missing: list[str]
     """Sets whose folder was not found."""
     small: bool
+    """A few points of each group, and nothing left out of the fits."""
 
 
 def build(
@@ -54,9 +56,13 @@ def build(
     # The simulator's kernels release the GIL. Order stays that of the tasks.
     compared: list[Compared] = []
     if tasks:
-        predict(tasks[0][1])  # compiles the simulator where that is due, once and aloud
+        predict(
+            tasks[0][1], data / "profiles"
+        )  # compiles the simulator where that is due, once and aloud
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda task: _compare(task[0], task[1], data / "profiles"), tasks)
+        results = pool.map(
+            lambda task: _compare(task[0], task[1], data / "profiles", not small), tasks
+        )
         for done, ((source, _), items) in enumerate(zip(tasks, results, strict=True), 1):
             if not items:
                 left_out[source][IMPOSSIBLE] += 1
@@ -84,13 +90,18 @@ def _thinned(found: MeasuredSet) -> MeasuredSet:
     return MeasuredSet(found.name, kept, found.left_out, found.said)
 
 
-def _compare(source: str, point: Point, profiles: Path) -> list[Compared]:
-    """Predict as packaged, and without GPU and model; nothing where the run is not possible."""
-    found = predict(point, say=_nothing)
-    gpu = point.deployment.accelerator.name
-    others = (unseen_gpu(gpu, profiles), unseen_model(gpu, point.deployment.model.name))
+def _compare(source: str, point: Point, profiles: Path, leave_out: bool) -> list[Compared]:
+    """Predict as packaged and, with `leave_out`, without GPU and model.
+
+    Nothing where the run is not possible.
+    """
+    found = predict(point, profiles, say=_nothing)
+    others: list[Curves | None] = [None, None]
+    if leave_out and not point.profiles:
+        gpu, model = point.deployment.accelerator.name, point.deployment.model.name
+        others = [unseen_gpu(gpu, profiles), unseen_model(gpu, model)]
     without_gpu, without_model = (
-        found if curves is None else predict(point, curves, _nothing) for curves in others
+        found if curves is None else predict(point, profiles, curves, _nothing) for curves in others
     )
     if found.rejected or without_gpu.rejected or without_model.rejected:
         return []

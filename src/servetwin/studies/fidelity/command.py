@@ -30,10 +30,19 @@ def fidelity(
     sets: Annotated[
         str, typer.Option(metavar="NAME,…", help="Measured sets to score, or all.")
     ] = "all",
-    small: Annotated[bool, typer.Option("--small", help="Six points of each group.")] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="A few points of each group, no leave-one-out.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the board as JSON, alone.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables, figure and page there.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Exit with status 1 where an error grew by a tenth."),
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the errors for --baseline.")
     ] = None,
 ) -> None:
     """Predict every measured set that is found, and print how far off the predictions are.
@@ -45,8 +54,10 @@ def fidelity(
         raise InputError(f"--out {out}: is a file; name a folder")
     folder = find_data(data)
     names = parse_sets(sets)
+    from servetwin.studies.fidelity import baseline as baselines
     from servetwin.studies.fidelity.board import build
 
+    known = None if baseline is None else baselines.read_baseline(baseline)
     board = build(folder, names, small, _progress)
     if not board.compared:
         raise InputError(f"{folder}: none of the measured sets is there: {', '.join(names)}")
@@ -57,6 +68,13 @@ def fidelity(
     _show(board, json)
     if out is not None and not json:
         print(f"\nWritten to {out}/: {', '.join(files)}")
+    if write_baseline is not None:
+        baselines.write_baseline(board.scores, write_baseline)
+    lines = [] if known is None else baselines.grown(board.scores, known)
+    for line in lines:
+        print(f"grown: {line}", file=sys.stderr)
+    if lines:
+        raise typer.Exit(1)
 
 
 def find_data(data: Path | None) -> Path:

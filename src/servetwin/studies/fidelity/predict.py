@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from servetwin.cost import derive
 from servetwin.cost.curves import Curves
 from servetwin.cost.energy import energy_of
+from servetwin.cost.profiles import Tuning, contexts_of, cost_from_profiles
 from servetwin.results.gaps import percentile_from_counts
 from servetwin.results.latencies import latencies_ps
 from servetwin.results.metrics import makespan_ps
@@ -55,11 +57,17 @@ def say_on_stderr(message: str) -> None:
 
 
 def predict(
-    point: Point, curves: Curves | None = None, say: Callable[[str], None] = say_on_stderr
+    point: Point,
+    profiles: Path,
+    curves: Curves | None = None,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> Prediction:
-    """Simulate the point with derived costs; `curves` in place of the packaged ones."""
+    """Simulate the point, with costs of the level that it asks for.
+
+    `profiles` holds kernel timings; `curves` take the place of the packaged ones.
+    """
     workload = point.workload()
-    cost = derived(point, workload, curves)
+    cost = cost_of(point, workload, profiles, curves)
     gaps = "gap" in point.statistics.values()
     options = SimOptions(snapshot_interval=0, token_gaps=gaps, say=say)
     run = simulate(point.deployment, workload, cost, options)
@@ -76,11 +84,20 @@ def predict(
     return Prediction(values, cost.level, 0)
 
 
-def derived(point: Point, workload: Workload, curves: Curves | None) -> CostModel:
-    """Derived cost of one engine, its blocks counted for the workload's sequences."""
+def cost_of(point: Point, workload: Workload, profiles: Path, curves: Curves | None) -> CostModel:
+    """Cost of one engine, its blocks counted for the workload's sequences."""
     lengths = workload.input_tokens.astype(np.int64) + workload.output_tokens
     typical = round(float(np.mean(workload.input_tokens + workload.output_tokens / 2)))
-    return derive(point.deployment, typical, lengths, curves)
+    if not point.profiles:
+        return derive(point.deployment, typical, lengths, curves)
+    contexts = contexts_of(workload.input_tokens, workload.output_tokens)
+    return cost_from_profiles(
+        point.deployment,
+        profiles / point.profiles,
+        typical,
+        lengths=lengths,
+        tuning=Tuning(contexts=contexts),
+    )
 
 
 def _value(run: RunResult, metric: str, statistic: str) -> Floats:

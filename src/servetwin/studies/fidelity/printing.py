@@ -28,7 +28,8 @@ def print_board(board: Board) -> None:
     lines = [
         f"{met} of {total} held-out rows meet their goal. Errors are those of single points; "
         "bias is the median signed one, P90 that of absolute ones; GPU and model: the median "
-        "where everything is fitted without that GPU, or without that model.",
+        "where everything is fitted without that GPU, or without that model"
+        + (" (not on the small board)." if board.small else "."),
         *_outlier_lines(outliers(board)),
         *_left_out_lines(board),
         *(f"{name}: {line}" for name, lines in board.said.items() for line in lines),

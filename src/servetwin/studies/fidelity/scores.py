@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 GOALS = {"ttft": 0.35, "tpot": 0.15, "e2e": 0.15, "throughput": 0.15, "energy": 0.15}
 """Median absolute error at most, with derived costs."""
+PROFILED_GOALS = {"ttft": 0.12, "tpot": 0.05, "e2e": 0.07, "throughput": 0.05}
+"""With kernel timings of the very GPU."""
 UNSEEN_GOALS = {"ttft": 0.50, "tpot": 0.25, "e2e": 0.25, "throughput": 0.25, "energy": 0.25}
 """The same where the GPU or the model was left out of every fit."""
 ALL = "all"
@@ -89,7 +91,7 @@ def score(compared: Iterable[Compared]) -> list[Score]:
         sources[item.source].add(item.group)
         groups[item.group, item.metric, item.fitted].append(item)
     for item in compared:
-        if len(sources[item.source]) > 1 and not item.fitted:
+        if len(sources[item.source]) > 1 and not item.fitted and item.level == "derived":
             groups[f"{item.group.split(',')[0]}, {ALL}", item.metric, False].append(item)
     order = {metric: index for index, metric in enumerate(METRICS)}
     keys = sorted(groups, key=lambda key: (key[0], order[key[1]], key[2]))
@@ -100,6 +102,8 @@ def _score(group: str, metric: str, fitted: bool, items: list[Compared]) -> Scor
     errors = np.concatenate([item.error for item in items])
     errors = errors[np.isfinite(errors)]
     size = np.abs(errors)
+    level = items[0].level
+    goals = PROFILED_GOALS if level == "profiled" else GOALS
     return Score(
         group=group,
         metric=metric,
@@ -110,9 +114,9 @@ def _score(group: str, metric: str, fitted: bool, items: list[Compared]) -> Scor
         bias=float(np.median(errors)),
         unseen_gpu=_median_error(items, "unseen_gpu"),
         unseen_model=_median_error(items, "unseen_model"),
-        level="/".join(sorted({item.level for item in items})),
+        level=level,
         fitted=fitted,
-        goal=GOALS[metric],
+        goal=goals[metric],
         unseen_goal=UNSEEN_GOALS[metric],
     )
 

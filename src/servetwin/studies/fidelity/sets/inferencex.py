@@ -43,8 +43,8 @@ SAID = (
     "whether a TTFT is a mean or a median is not stated: a mean is assumed; lengths are drawn "
     "between 0.8 and 1 times the stated ones and each user sends ten requests, as InferenceX's "
     "public benchmark does; the same is assumed of the vendor's rows",
-    "not stated: 8,192 tokens an iteration; KV cache of 8 bits beside weights of 8 bits or fewer; "
-    "every engine is simulated with vLLM's scheduler",
+    "not stated: 8,192 tokens an iteration; 95 % of the memory; KV cache of 8 bits beside weights "
+    "of 8 bits or fewer; every engine is simulated with vLLM's scheduler",
     "sizes that multiply tp by ep (tp 64 on machines of 8 GPUs) are read as one group of GPUs",
 )
 
@@ -111,6 +111,7 @@ def _point(row: Row, layout: Parallelism) -> Point:
         max_num_batched_tokens=8192,
         max_num_seqs=min(8192, max(256, per_rank)),
         max_model_len=inputs + outputs + 64,
+        gpu_memory_utilization=0.95,
     )
     return Point(
         group=f"InferenceX, {row['system'].split('_')[0].upper()}, {engine}",
