@@ -41,5 +41,10 @@ STUDIES = {
     "dejavu-disaggregated": Study(
         "dejavu.disaggregated", "DéjàVu: a pipeline for prompts, and one for tokens."
     ),
+    "dejavu-plan": Study("dejavu.plan", "DéjàVu: the fastest layouts of 1 to 16 machines."),
+    "dejavu-plot": Study("dejavu.plot", "DéjàVu: a plan as bars, and its largest speed-ups."),
+    "dejavu-fig17": Study("dejavu.fig17", "DéjàVu: OPT-66B on machines of 4 A100-80GB."),
+    "dejavu-fig18": Study("dejavu.fig18", "DéjàVu: OPT-30B on machines of 4 V100-16GB."),
+    "dejavu-fig19": Study("dejavu.fig19", "DéjàVu: BLOOM-176B on machines of 4 A100-80GB."),
 }
 """In the order in which they are listed."""

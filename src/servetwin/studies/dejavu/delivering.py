@@ -140,7 +140,7 @@ def _show(done: Done) -> None:
         (
             Column("stage", ""),
             Column("serves", ""),
-            Column("busy_s", ",.3f"),
+            Column("busy_s", ",.3f", "busy s"),
             Column("utilisation", ".1%"),
             Column("bubbles", ".1%"),
         ),

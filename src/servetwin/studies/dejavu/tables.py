@@ -9,10 +9,11 @@ __all__ = ["Column", "show_notes", "show_table"]
 
 
 class Column(NamedTuple):
-    """A key of the rows, and its format; "" for text."""
+    """A key of the rows, its format ("" for text), and its head if that is another word."""
 
     key: str
     format: str
+    head: str = ""
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
@@ -22,8 +23,9 @@ def show_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[
 
     grid = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        head = column.key.replace("_s", " s") if column.key.endswith("_s") else column.key
-        grid.add_column(head, justify="left" if number == 0 else "right", overflow="fold")
+        grid.add_column(
+            column.head or column.key, justify="left" if number == 0 else "right", overflow="fold"
+        )
     for row in rows:
         grid.add_row(*(_cell(row[column.key], column.format) for column in columns))
     console = Console(highlight=False)

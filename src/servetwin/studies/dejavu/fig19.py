@@ -1,0 +1,7 @@
+"""`servetwin study dejavu-fig19`."""
+
+from servetwin.studies.dejavu.figures import app_of
+
+__all__ = ["app"]
+
+app = app_of(19)

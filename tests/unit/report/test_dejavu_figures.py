@@ -1,0 +1,33 @@
+"""Bars of a plan: a bar for what fits, a cross for what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servetwin.report.dejavu_figures import planner_bars
+from servetwin.report.figures import save
+
+KINDS = ("Baseline", "Baseline-DP", "DéjàVu")
+
+
+def test_gaps_are_crosses_and_the_figure_says_so(tmp_path: Path) -> None:
+    values = [None, None, None, 30.0, 20.5, None]
+    rows = [
+        {"machines": 1 + at // 3, "kind": KINDS[at % 3], "value": value, "layout": "1, b 8"}
+        for at, value in enumerate(values)
+    ]
+    chart = planner_bars(rows, KINDS, "makespan (s)", ("A plan", "of two rows"))
+    content = chart.to_dict()
+    bars, labels, crosses = content["layer"]
+    assert [row["value"] for row in bars["data"]["values"]] == [30.0, 20.5]
+    assert len(labels["data"]["values"]) == 2
+    assert len(crosses["data"]["values"]) == 4
+    assert "nothing fits" in content["title"]["subtitle"]
+    save(chart, tmp_path / "plan.png")
+    assert (tmp_path / "plan.png").stat().st_size > 5000
+
+
+def test_without_gaps_nothing_is_said_of_them() -> None:
+    rows = [{"machines": 2, "kind": kind, "value": 1.0, "layout": ""} for kind in KINDS]
+    chart = planner_bars(rows, KINDS, "makespan (s)", ("A plan", "of one row"))
+    assert chart.to_dict()["title"]["subtitle"] == "of one row"
