@@ -139,6 +139,7 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             prefill_time=reader.optional_times("prefill_s"),
             decode_time=reader.optional_times("decode_s"),
             preempted_time=reader.optional_times("preempted_s"),
+            completion_us=reader.numbers(COMPLETION.name) if reader.has(COMPLETION.name) else None,
         )
         return table, _token_gaps(path, reader.metadata)
 
