@@ -14,7 +14,7 @@ from servetwin.sim.kernel.seats import (
     return_leaving,
 )
 from servetwin.sim.kernel.snapshots import take_before
-from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Record, State
+from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Ints, Record, State
 from servetwin.sim.kernel.tree import set_time, soonest
 from servetwin.types import Status
 
@@ -123,10 +123,10 @@ def _arrive(state: State, settings: Record, world: Record, request: Int, now: In
     rep.queue_tail = request
     rep.queue_length += 1
     if rep.idle:
-        _wake(state, settings, rep, r, now)
+        _wake(state.times, settings, rep, r, now)
     elif rep.open:
         rep.open = 0
-        _cut(state, settings, rep, r, now)
+        _cut(state.times, settings, rep, r, now)
 
 
 @inlined
@@ -137,23 +137,23 @@ def _end_load(state: State, settings: Record, now: Int) -> None:
     catch_up(state, settings, rep, r, now)
     loading.finish(state, settings, rep, r)
     if rep.idle:
-        _wake(state, settings, rep, r, now)
+        _wake(state.times, settings, rep, r, now)
     else:
-        _cut(state, settings, rep, r, now)
+        _cut(state.times, settings, rep, r, now)
 
 
 @inlined
-def _wake(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+def _wake(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
     rep.idle = 0
     rep.jump = 1
     rep.first = 0
-    set_time(state.times, settings.leaves, r, now)
+    set_time(times, settings.leaves, r, now)
 
 
 @inlined
-def _cut(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
     if shorten(rep, now):
-        set_time(state.times, settings.leaves, r, boundary(rep, rep.jump))
+        set_time(times, settings.leaves, r, boundary(rep, rep.jump))
 
 
 @inlined

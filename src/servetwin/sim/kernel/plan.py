@@ -153,7 +153,7 @@ def _room_for(state: State, settings: Record, request: Int, known: Int) -> Int:
     return blocks_for(settings, stored)
 
 
-@inlined
+@outlined
 def _admit_whole(state: State, settings: Record, rep: Record, r: Int, most: Int) -> Int:
     """Let the next request run with KV for its whole sequence; -1 where nobody may."""
     number = _admit(state, settings, rep, r, most)
