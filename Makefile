@@ -11,7 +11,7 @@ DEMO := out/demo
 NONE := 5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-fuzz check format bench clean
+.PHONY: help demo test test-slow test-fuzz test-gpu check format bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -33,6 +33,9 @@ test-slow: $(VENV)/.dev  ## the tests that take ten seconds or more each
 
 test-fuzz: $(VENV)/.dev  ## thousands of malformed inputs for every reader
 	@$(MAKE) --no-print-directory pytest SELECT='fuzz'
+
+test-gpu: $(VENV)/.dev  ## the tests that need PyTorch and a CUDA device (pip install torch first)
+	@$(MAKE) --no-print-directory pytest SELECT='gpu' NONE=0
 
 .PHONY: pytest
 pytest:

@@ -22,6 +22,7 @@ VERBS = {
     "catalog": "List models, GPUs and links.",
     "report": "Write report.html again from the files of a run.",
     "study": "Run a named experiment.",
+    "calibrate": "Measure this machine.",
     "doctor": "Check this machine and installation.",
 }
 """Each verb is the `app` of the module of its name in this folder."""

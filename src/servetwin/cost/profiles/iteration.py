@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 Seconds = Callable[[Floats], Floats]
 
 GEMMS = ("gemms", "qkv", "attention_out", "mlp_up", "mlp_down", "router")
-ELEMENTWISE = ("rotary", "activation", "residual", "qk_norm")
+ELEMENTWISE = ("rotary", "activation", "residual", "kv_write", "qk_norm")
 ONCE = ("embedding", "final_norm")
 
 
@@ -145,10 +145,11 @@ class _Parts:
         """By tokens in the batch of all ranks."""
         ranks = self.deployment.parallelism.dp
         own = np.ceil(tokens / ranks)
-        if self.tuning.cuda_graphs:
+        if self.tuning.cuda_graphs and self.timings.graphs:
             own = padded(own, capture_sizes(rank_limits(self.deployment).max_num_seqs))
         derived = token_parts(self.deployment, self.curves, own * ranks)
-        total = derived["collectives"] + self._gemms(own, derived) + self._elementwise(own, derived)
+        total = self._gemms(own, derived) + self._elementwise(own, derived)
+        total = total + self._collectives(own, derived["collectives"])
         if self.timings.attention is None:
             total = total + self._attention_launches(tokens)
         if "experts" in derived:
@@ -161,7 +162,16 @@ class _Parts:
         parts = dict(head_parts(self.deployment, self.curves, sampled))
         for name, curve in self.timings.sampled.items():
             parts[name] = _continued(curve, own, parts[name])
+        if self.timings.host and not (self.timings.graphs and self.deployment.settings.plans_ahead):
+            parts["host"] = _continued(self.timings.host, own, own)
         return np.asarray(sum(parts.values()))
+
+    def _collectives(self, own: Floats, derived: Floats) -> Floats:
+        layout = self.deployment.parallelism
+        timed = self.timings.dense.get("all_reduce")
+        if timed is None or layout.devices != layout.tp:
+            return derived
+        return _summed([timed], own, derived, 2 * self.deployment.model.layers)
 
     def _gemms(self, own: Floats, derived: Mapping[str, Floats]) -> Floats:
         layers, dense = self.deployment.model.layers, self.timings.dense

@@ -103,13 +103,18 @@ class LayerTimings:
     """Provenance in words: device, engine and version, folder."""
     dense: Mapping[str, Curve]
     """By tokens: qkv, attention_out, mlp_up, mlp_down and router, or all of them as gemms;
-    rotary, activation, residual and qk_norm (once a layer), norm (as often as the model has
-    them), embedding and final_norm (once in all)."""
+    rotary, activation, residual, kv_write and qk_norm (once a layer), norm (as often as the
+    model has them), all_reduce (twice a layer), embedding and final_norm (once in all)."""
     sampled: Mapping[str, Curve]
     """By sampled sequences: head and sampler."""
     attention: AttentionTimings | None = None
     experts: ExpertTimings | None = None
     skew: SkewTimings | None = None
+    host: Curve | None = None
+    """By sequences: what the host does once an iteration while the device waits."""
+    graphs: bool = True
+    """Whether kernels alone were timed, as CUDA graphs run them. Otherwise launches count,
+    no batch is padded, and the host cannot work ahead, since it is the device."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 

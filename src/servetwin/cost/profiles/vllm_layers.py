@@ -1,5 +1,8 @@
 """Importer of vLLM layer profiles: `GPU/MODEL/VARIANT/meta.yaml` and `tpN/*.csv`.
 
+servetwin's own profiler (`calibrate.profiler`) writes the same layout, with rows of its own:
+`kv_write`, `residual_add`, `all_reduce` and `host`.
+
 The profile holds one layer. `layernorm` is timed once though a layer has two; `lm_head` and
 `sampler` run once for each sampled sequence; `act_fn` reads what `gate_up_proj` wrote.
 """
@@ -25,10 +28,13 @@ from servetwin.cost.profiles.timings import (
 )
 from servetwin.errors import InputError
 
-__all__ = ["LayerProfile", "find_layer_profiles", "read_layer_profile"]
+__all__ = ["DIMENSIONS", "OWN", "LayerProfile", "find_layer_profiles", "read_layer_profile"]
 
 Floats = NDArray[np.float64]
 US = 1e-6
+
+OWN = "servetwin"
+"""What key `profiler` of meta.yaml says where our own profiler wrote it."""
 
 DENSE = {
     "qkv_proj": "qkv",
@@ -42,10 +48,13 @@ DENSE = {
     "gate": "router",
     "embedding": "embedding",
     "final_layernorm": "final_norm",
+    "kv_write": "kv_write",
+    "residual_add": "residual",
+    "all_reduce": "all_reduce",
 }
 """Names of the profiler, and ours."""
 
-SAMPLED = {"lm_head": "head", "sampler": "sampler"}
+SAMPLED = {"lm_head": "head", "sampler": "sampler", "host": "host"}
 
 NEEDED = ("qkv", "attention_out", "norm")
 MLP = ("mlp_up", "mlp_down", "activation")
@@ -100,6 +109,11 @@ def read_layer_profile(profile: LayerProfile, tp: int) -> LayerTimings:
     looked for in tp1 too, where the profiler puts it: its experts are whole.
     """
     folder = profile.folder / f"tp{tp}"
+    if tp in (profile.meta.get("unfinished") or ()):
+        raise InputError(
+            f"{folder}: the profile is not finished; give the same `servetwin calibrate profile` "
+            "command again, which goes on where it ended"
+        )
     dense = _curves(folder / "dense.csv", "tokens", DENSE)
     moe = next(
         (p for p in (folder / "moe.csv", profile.folder / "tp1/moe.csv") if p.is_file()), None
@@ -108,16 +122,27 @@ def read_layer_profile(profile: LayerProfile, tp: int) -> LayerTimings:
         if name not in dense:
             theirs = next(key for key, ours in DENSE.items() if ours == name)
             raise InputError(f"{folder / 'dense.csv'}: column 'layer': no rows of '{theirs}'")
-    version = profile.meta.get("vllm_version", "of unknown version")
+    sampled = _curves(folder / "per_sequence.csv", "sequences", SAMPLED)
     return LayerTimings(
-        source=f"layer timings of {profile.model} ({profile.variant}, tp {tp}) on {profile.gpu} "
-        f"under vLLM {version}",
+        source=f"layer timings of {profile.model} ({profile.variant}, tp {tp}) on "
+        f"{_circumstances(profile)}",
         dense=dense,
-        sampled=_curves(folder / "per_sequence.csv", "sequences", SAMPLED),
+        host=sampled.pop("host", None),
+        graphs=profile.meta.get("graphs") is not False,
+        sampled=sampled,
         attention=_attention(folder / "attention.csv"),
         experts=_experts(moe) if moe else None,
         skew=_skew(profile.meta, tp),
     )
+
+
+def _circumstances(profile: LayerProfile) -> str:
+    meta = profile.meta
+    if meta.get("profiler") != OWN:
+        return f"{profile.gpu} under vLLM {meta.get('vllm_version', 'of unknown version')}"
+    where = ", ".join(str(meta.get(key, "unknown")) for key in ("device", "driver"))
+    version = meta.get("torch", "of unknown version")
+    return f"{profile.gpu} ({where}) by servetwin's profiler under torch {version}"
 
 
 def _curves(path: Path, size: str, names: Mapping[str, str]) -> dict[str, Curve]:
@@ -141,6 +166,7 @@ def _attention(path: Path) -> AttentionTimings:
     chunks, dones = (doubling(alone.numbers[name]) for name in DIMENSIONS[:2])
     many, contexts = (doubling(decoding.numbers[name]) for name in DIMENSIONS[2:])
     mixed_many = doubling(both.numbers["n_decode"])
+    grid = chunks, dones, mixed_many, contexts
     return AttentionTimings(
         chunks,
         dones,
@@ -148,8 +174,8 @@ def _attention(path: Path) -> AttentionTimings:
         contexts,
         _full(alone, (chunks, dones), DIMENSIONS[:2]),
         _full(decoding, (many, contexts), DIMENSIONS[2:]),
-        _full(both, (chunks, dones, mixed_many, contexts), DIMENSIONS),
-        mixed_many,
+        _full(both, grid, DIMENSIONS) if len(both) else None,
+        mixed_many if len(both) else None,
     )
 
 
