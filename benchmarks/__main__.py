@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-OWN = ("simulator", "prefix_caching", "cache", "closed_form", "commands")
+OWN = ("simulator", "prefix_caching", "cache", "closed_form", "pipeline", "commands")
 NAMES = (*OWN, "kavier")
 
 

@@ -1,0 +1,88 @@
+"""How fast DéjàVu's pipelines are simulated, against the same loops in plain Python.
+
+10,000 requests in one run, with ShareGPT's lengths up to 1,000 tokens; prompts take 100 ms
+and tokens 20 ms on a stage. The plain loops are the references of `sim.pipeline`: one event
+after the other. CPU time of one thread, the best of three runs after one that compiles.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.figures import Figure, at_least, at_most
+from servetwin.sim.pipeline import Load, Pipeline, Ring, Split, grouped_arrivals, run_pipeline
+from servetwin.workload import generate, preset
+
+__all__ = ["measure"]
+
+GOALS = {"causal": 1000.0, "original": 100.0}
+PIPELINES: dict[str, Pipeline] = {
+    "ring of 4": Ring(4, 100e3, 20e3),
+    "split 2 + 2": Split(2, 2, 100e3, 20e3, 5e3),
+}
+
+
+def load(requests: int, rps: float) -> Load:
+    workload = generate(preset("sharegpt", requests, rps=1.0, seed=1))
+    rounds = np.clip(workload.output_tokens, 2, 1000).astype(np.int64)
+    return Load(rounds, grouped_arrivals(requests, rps))
+
+
+def seconds(action: Callable[[], object], runs: int = 3) -> float:
+    """CPU time of the fastest run."""
+    taken = []
+    for _ in range(runs):
+        start = time.process_time()
+        action()
+        taken.append(time.process_time() - start)
+    return min(taken)
+
+
+def against_plain(requests: int) -> list[Figure]:
+    """How many times faster the kernel is; it is run five times, the plain loop once."""
+    figures = []
+    for name, pipeline in PIPELINES.items():
+        for rps in (0.0, 0.1):
+            asked = load(requests, rps)
+            when = f"{rps:g} requests/s" if rps else "all at once"
+            for semantics, goal in GOALS.items():
+                run_pipeline(pipeline, asked, semantics)
+                fast = seconds(lambda p=pipeline, a=asked, s=semantics: run_pipeline(p, a, s), 5)  # type: ignore[misc]
+                slow = seconds(
+                    lambda p=pipeline, a=asked, s=semantics: run_pipeline(p, a, s, kernel=False),  # type: ignore[misc]
+                    1,
+                )
+                label = f"pipeline, {semantics}, {name}, {when}"
+                figures.append(at_least(label, slow / fast, goal, "x plain Python"))
+    return figures
+
+
+def large(requests: int, goal: float) -> list[Figure]:
+    """Sixteen stages, causal."""
+    figures = []
+    pipelines = {
+        "ring of 16": Ring(16, 100e3, 20e3),
+        "split 4 + 12": Split(4, 12, 100e3, 20e3, 5e3),
+    }
+    for name, pipeline in pipelines.items():
+        asked = load(requests, 0.3)
+        run_pipeline(pipeline, load(100, 0.3))
+        taken = seconds(lambda p=pipeline, a=asked: run_pipeline(p, a), 1)  # type: ignore[misc]
+        label = f"pipeline, causal, {name}, {requests:,} requests"
+        figures.append(at_most(label, taken, goal, "s"))
+    return figures
+
+
+def measure(quick: bool) -> list[Figure]:
+    """The pipelines' figures; `quick` uses a tenth of the requests."""
+    if quick:
+        return [*against_plain(1_000), *large(100_000, 1)]
+    return [*against_plain(10_000), *large(1_000_000, 10)]
+
+
+if __name__ == "__main__":
+    for figure in measure(quick=False):
+        print(figure)
