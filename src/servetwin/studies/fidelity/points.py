@@ -45,6 +45,8 @@ class Point:
     """What each value is: see `predict.STATISTICS`; the mean over requests unless named."""
     fitted: frozenset[str] = frozenset()
     """Metrics on whose measured values something of ours was fitted."""
+    polled: int = 0
+    """Iterations after which the engine looks for new requests, which wait half as long."""
     profiles: str = ""
     """Folder of kernel timings, within that of all profiles, for a cost of level `profiled`."""
     tags: Mapping[str, str] = field(default_factory=dict)

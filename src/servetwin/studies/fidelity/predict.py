@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,10 @@ def predict(
     gaps = "gap" in point.statistics.values()
     options = SimOptions(snapshot_interval=0, token_gaps=gaps, say=say)
     run = simulate(point.deployment, workload, cost, options)
+    wait = 0.0
+    if point.polled:
+        wait = point.polled / 2 * float(latencies_ps(run.requests, "tpot").mean())
+        run = simulate(point.deployment, _delayed(workload, round(wait)), cost, options)
     rejected = int((run.requests.status != Status.OK).sum())
     if rejected:
         return Prediction({}, cost.level, rejected)
@@ -79,6 +83,8 @@ def predict(
         for name in point.measured
         if name != "energy"
     }
+    if wait and "ttft" in values:
+        values["ttft"] = values["ttft"] + wait / PS_PER_S
     if "energy" in point.measured:
         values["energy"] = np.array([_joules_per_token(point, workload, cost, run)])
     return Prediction(values, cost.level, 0)
@@ -98,6 +104,17 @@ def cost_of(point: Point, workload: Workload, profiles: Path, curves: Curves | N
         lengths=lengths,
         tuning=Tuning(contexts=contexts),
     )
+
+
+def _delayed(workload: Workload, wait: int) -> Workload:
+    """A closed loop whose requests reach the engine `wait` picoseconds after they are sent.
+
+    The first ones find an idle engine, which looks all the time.
+    """
+    if workload.parent is None or workload.think_time is None:
+        return workload
+    later = np.where(workload.parent >= 0, workload.think_time + wait, 0)
+    return replace(workload, think_time=later)
 
 
 def _value(run: RunResult, metric: str, statistic: str) -> Floats:

@@ -8,9 +8,10 @@ from servetwin.studies.fidelity.board import Board, outliers
 from servetwin.studies.fidelity.points import METRICS
 from servetwin.studies.fidelity.scores import Compared, Score
 
-__all__ = ["print_board", "table_of"]
+__all__ = ["cells", "markdown", "print_board", "table_of"]
 
 WIDTH = 80
+GROUP_WIDTH = 23
 SHOWN_OUTLIERS = 8
 HEADS = ("n", "median", "P90", "bias", "GPU", "model", "")
 
@@ -21,7 +22,11 @@ def print_board(board: Board) -> None:
 
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH)
-    console.print("Predicted against measured, derived costs", style="bold", markup=False)
+    console.print(
+        "Predicted against measured; derived costs unless named otherwise",
+        style="bold",
+        markup=False,
+    )
     console.print(table_of(board.scores))
     met = sum(row.met for row in board.scores if not row.fitted)
     total = sum(not row.fitted for row in board.scores)
@@ -43,10 +48,10 @@ def table_of(scores: list[Score]) -> Any:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column("group", overflow="fold", width=24)
+    table.add_column("group", overflow="fold", width=GROUP_WIDTH)
     table.add_column("metric", no_wrap=True)
     for head in HEADS:
-        table.add_column(head, justify="right" if head else "left", overflow="fold")
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     before = ""
     for row in scores:
         group = row.group if row.group != before else ""
@@ -59,15 +64,27 @@ def table_of(scores: list[Score]) -> Any:
 def cells(row: Score) -> list[str]:
     """What a row says after its group and metric."""
     verdict = "fitted" if row.fitted else "met" if row.met else "unmet"
-    return [
-        f"{row.points:,}",
-        f"{row.median:.0%}",
-        f"{row.p90:.0%}",
-        f"{row.bias:+.0%}",
-        f"{row.unseen_gpu:.0%}",
-        f"{row.unseen_model:.0%}",
-        verdict,
+    errors = [row.median, row.p90, row.bias, row.unseen_gpu, row.unseen_model]
+    shown = [_percent(error, "+" if error is row.bias else "") for error in errors]
+    return [str(row.points), *shown, verdict]
+
+
+def markdown(scores: list[Score]) -> str:
+    """The same table for a page of documentation."""
+    lines = [
+        "| group | metric | points | median | P90 | bias | unseen GPU | unseen model | goal |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
+    for row in scores:
+        count, *errors, verdict = (cell.replace("%", " %") for cell in cells(row))
+        line = (row.group, METRICS[row.metric], count, *errors, verdict)
+        lines.append(f"| {' | '.join(line)} |")
+    return "\n".join(lines)
+
+
+def _percent(error: float, sign: str) -> str:
+    """`36%`, and `x32` in place of a percentage with four digits."""
+    return f"x{1 + error:.0f}" if error >= 10 else f"{error:{sign}.0%}"
 
 
 def _outlier_lines(found: list[Compared]) -> list[str]:

@@ -35,6 +35,7 @@ FIT_MODELS = ("meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b")
 FIT_GPUS = ("B200",)
 FIT_ENGINES = ("vLLM",)
 """What `cost/data/serving.toml` was fitted to: these models with these."""
+POLLED_MODELS = ("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-V3")
 Row = dict[str, str]
 Layout = Parallelism | str
 """How an engine is spread, or why the row cannot say so."""
@@ -45,6 +46,8 @@ SAID = (
     "public benchmark does; the same is assumed of the vendor's rows",
     "not stated: 8,192 tokens an iteration; 95 % of the memory; KV cache of 8 bits beside weights "
     "of 8 bits or fewer; every engine is simulated with vLLM's scheduler",
+    "SGLang with DeepSeek looks for new requests every 10 iterations, every 30 from 16 users on, "
+    "as InferenceX's script for it says; they wait half of that on average",
     "sizes that multiply tp by ep (tp 64 on machines of 8 GPUs) are read as one group of GPUs",
 )
 
@@ -123,6 +126,7 @@ def _point(row: Row, layout: Parallelism) -> Point:
         measured=one(
             ttft=float(row["silicon_ttft_ms"]) / 1e3, tpot=float(row["silicon_tpot_ms"]) / 1e3
         ),
+        polled=_polled(model, engine, users),
         fitted=frozenset(["ttft", "tpot"] if _is_fitted(row) else []),
         tags={
             "gpu": gpu,
@@ -143,3 +147,10 @@ def _is_fitted(row: Row) -> bool:
         and GPUS[row["system"]] in FIT_GPUS
         and ENGINES[row["backend"]] in FIT_ENGINES
     )
+
+
+def _polled(model: str, engine: str, users: int) -> int:
+    """Iterations between two looks for new requests; 0 where they are seen at once."""
+    if engine != "SGLang" or model not in POLLED_MODELS:
+        return 0
+    return 30 if users >= 16 else 10
