@@ -7,11 +7,12 @@ time. docs/background/dejavu.md defines both.
 """
 
 from servetwin.sim.pipeline.arrivals import grouped_arrivals
-from servetwin.sim.pipeline.job import SEMANTICS, Load, Pipeline, Ring, Split, ready_us
+from servetwin.sim.pipeline.job import SEMANTICS, Failures, Load, Pipeline, Ring, Split, ready_us
 from servetwin.sim.pipeline.running import PipelineRun, run_pipeline
 
 __all__ = [
     "SEMANTICS",
+    "Failures",
     "Load",
     "Pipeline",
     "PipelineRun",

@@ -14,13 +14,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.sim.pipeline.job import Load, Pipeline, Ring, Split, each_ps, ps_from_us
+from servetwin.sim.pipeline.job import (
+    Failures,
+    Load,
+    Pipeline,
+    Ring,
+    Split,
+    each_ps,
+    ps_from_us,
+)
 from servetwin.sim.pipeline.original import Visit
+from servetwin.units import NOT_YET
 
 __all__ = ["Outcome", "Transfer", "arrivals_ps", "last_transfer_us", "reference"]
 
 Ints = NDArray[np.int64]
-END, READY = 0, 1
+END, READY, FAIL = 0, 1, 2
 
 Transfer = tuple[int, int, int]
 """Request, start and end of the move of its KV cache to the ring, in picoseconds."""
@@ -35,6 +44,8 @@ class Outcome:
     completion: Ints
     transfer: Ints
     """How long the KV cache took to the ring, waiting for the link included."""
+    lost: Ints
+    """By failures: prompts and rounds that are done again, and passes that were interrupted."""
     early_stops: int = 0
 
 
@@ -48,12 +59,15 @@ def reference(
     load: Load,
     visited: Callable[[Visit], object] | None = None,
     moved: Callable[[Transfer], object] | None = None,
+    failures: Failures | None = None,
 ) -> Outcome:
-    """Simulate event by event; the callbacks are told of each stage's work and each transfer."""
-    n = len(load)
-    zeros = [np.zeros(n, np.int64) for _ in range(4)]
-    out = Outcome(zeros[0], zeros[1], zeros[2], zeros[3])
-    _Simulation(pipeline, load, out, (visited, moved)).run()
+    """Simulate event by event; the callbacks are told of each stage's work and each transfer.
+
+    Work that a failure interrupts is told of as if it were completed.
+    """
+    zero, never = np.zeros(len(load), np.int64), np.full(len(load), NOT_YET)
+    out = Outcome(never.copy(), never, zero.copy(), zero, np.zeros(3, np.int64))
+    _Simulation(pipeline, load, out, (visited, moved)).run(failures)
     return out
 
 
@@ -95,10 +109,13 @@ class _Simulation:
         self.offered = 0
         """Prompts that were let to the first stage; they go there one after the other."""
         self.begun = [False] * len(load)
+        self.down_until = -1
         self.events: list[tuple[int, int, int, int]] = []
         """(time, kind, stage, request)"""
 
-    def run(self) -> None:
+    def run(self, failures: Failures | None) -> None:
+        for at in failures.times_ps().tolist() if failures else []:
+            heapq.heappush(self.events, (at, FAIL, 0, 0))
         if self.split is None:
             self.give_places()
         else:
@@ -109,6 +126,9 @@ class _Simulation:
                 _, kind, stage, request = heapq.heappop(self.events)
                 if kind == END:
                     self.end(now, stage, request)
+                elif kind == FAIL:
+                    assert failures is not None
+                    self.fail(now, failures)
                 else:
                     heapq.heappush(self.stages[stage].waiting, (now, request))
                     self.note_entry(stage, request)
@@ -121,7 +141,7 @@ class _Simulation:
         _, request = heapq.heappop(stage.waiting)
         stage.busy = True
         prompt = number < self.entrance or self.left[request] > self.rounds[request]
-        if prompt and number == 0:
+        if prompt and number == 0 and self.out.begin[request] == NOT_YET:
             self.out.begin[request] = now
             self.begun[request] = True
         if self.visited is not None:
@@ -144,7 +164,7 @@ class _Simulation:
             self.finish_round(now, request)
 
     def finish_round(self, now: int, request: int) -> None:
-        if self.left[request] == self.rounds[request]:
+        if self.left[request] == self.rounds[request] and self.out.first_token[request] == NOT_YET:
             self.out.first_token[request] = now
         self.left[request] -= 1
         if self.left[request]:
@@ -157,6 +177,38 @@ class _Simulation:
         self.out.early_stops += any(left > 2 for left in rest)
         self.places.append(now)
         self.give_places()
+
+    def fail(self, now: int, failures: Failures) -> None:
+        """Stop all stages, and let everything that is there begin again after the stall."""
+        if now <= self.down_until:
+            return
+        back = self.down_until = now + ps_from_us(failures.stall_us)
+        passing = [event for event in self.events if event[1] == END]
+        for number, stage in enumerate(self.stages):
+            self.out.lost[2] += stage.busy + (len(stage.waiting) if number else 0)
+            stage.busy, stage.waiting = False, []
+        coming = [event for event in self.events if event[1] == READY]
+        away = {request for _, _, _, request in coming}
+        assert all(request in self.in_flight for *_, request in passing)
+        self.events = [event for event in self.events if event[1] == FAIL]
+        heapq.heapify(self.events)
+        for request in self.in_flight - away:
+            self.set_back(request, failures)
+            self.ready(back, 0, request)
+        for time, _, stage_number, request in coming:
+            self.ready(max(time, back), stage_number, request)
+
+    def set_back(self, request: int, failures: Failures) -> None:
+        """Count what is lost of a microbatch whose prompt is complete."""
+        left, rounds = self.left[request], self.rounds[request]
+        if left > rounds:
+            return
+        again = min(rounds, left + failures.redone) if failures.replicated else rounds
+        self.out.lost[1] += again - left
+        self.left[request] = again
+        if not failures.replicated:
+            self.out.lost[0] += 1
+            self.left[request] += 1
 
     def give_places(self) -> None:
         """Give each free place to the next in line: it enters when it is there, too."""

@@ -14,17 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin import units
-from servetwin.cache.kernel.compile import cache_folder, entry_of, inlined, outlined
+from servetwin.cache.kernel import compile as compiling
+from servetwin.cache.kernel.compile import cache_folder, entry_of, outlined
 from servetwin.errors import InputError
+from servetwin.sim.pipeline import rounds_kernel
 from servetwin.sim.pipeline.causal import Outcome, arrivals_ps, last_transfer_us
-from servetwin.sim.pipeline.job import Load, Pipeline, Split, each_ps, ps_from_us
+from servetwin.sim.pipeline.job import Failures, Load, Pipeline, Split, each_ps, ps_from_us
+from servetwin.sim.pipeline.rounds_kernel import (
+    Queue,
+    Requests,
+    Round,
+    end_round,
+    insert,
+    others_wait,
+    sort,
+)
 from servetwin.units import CLOCK_END_PS
 
 __all__ = ["run"]
 
 Ints = NDArray[np.int64]
 
-_entry = entry_of(cache_folder((Path(__file__), Path(str(units.__file__)))))
+SOURCES = (
+    Path(__file__),
+    *(Path(str(module.__file__)) for module in (rounds_kernel, units, compiling)),
+)
+"""Every file whose code or constants become machine code."""
+
+_entry = entry_of(cache_folder(SOURCES))
 
 TOO_LATE = -1
 """Returned where the clock ends before the run."""
@@ -38,34 +55,12 @@ class Times(NamedTuple):
     completion: Ints
 
 
-class Requests(NamedTuple):
-    """Tokens to generate, arrivals, and the passes of a request beside those for tokens."""
-
-    rounds: Ints
-    arrival: Ints
-    prompts: int
-
-
 class Stages(NamedTuple):
     """When each stage of the ring is free, and what each prompt and a token take there; ps."""
 
     free: Ints
     prompt: Ints
     token: int
-
-
-class Queue(NamedTuple):
-    """Microbatches before the ring's first stage, by (time they are ready, number), as a circle.
-
-    `at[0]` is the first's position, `at[1]` their count, `at[2]` how many of them have not
-    begun their first pass.
-    """
-
-    ready: Ints
-    who: Ints
-    left: Ints
-    """Passes still to come."""
-    at: Ints
 
 
 class Prompts(NamedTuple):
@@ -87,24 +82,27 @@ class Prompts(NamedTuple):
     waiting: int
 
 
-class Round(NamedTuple):
-    """State at the end of a round, to be compared with that at the end of the next."""
+class Breaks(NamedTuple):
+    """Failures of machines, in picoseconds; empty `at` for none."""
 
-    ready: Ints
-    who: Ints
-    free: Ints
     at: Ints
-    """Passes until the round is complete, and microbatches in it (0: no state is held)."""
+    stall: int
+    redone: int
+    """Rounds that a microbatch behind its prompt loses, -1 for the prompt and all of them."""
+    lost: Ints
+    """Prompts and rounds that are done again, and passes that were interrupted."""
 
 
-def run(pipeline: Pipeline, load: Load) -> Outcome:
+def run(pipeline: Pipeline, load: Load, failures: Failures | None = None) -> Outcome:
     """Do what `causal.reference` does. Raises InputError where the clock ends before the run."""
     ring, n = pipeline.ring, len(load)
 
     def zeros(size: int) -> Ints:
         return np.zeros(size, np.int64)
 
-    times = Times(zeros(n), zeros(n), zeros(n))
+    times = Times(zeros(n) - 1, zeros(n) - 1, zeros(n))
+    failures = failures or Failures((), 0.0)
+    breaks = Breaks(failures.times_ps(), ps_from_us(failures.stall_us), failures.redone, zeros(3))
     prompts = _prompts(pipeline, load)
     stops = _loop(
         times,
@@ -112,11 +110,12 @@ def run(pipeline: Pipeline, load: Load) -> Outcome:
         Stages(zeros(ring), prompts.time, ps_from_us(pipeline.token_us)),
         Queue(zeros(ring), zeros(ring), zeros(ring), zeros(3)),
         prompts,
+        breaks,
         Round(zeros(ring), zeros(ring), zeros(ring), zeros(2)),
     )
     if stops == TOO_LATE:
         raise InputError("the run lasts longer than the 106 days of the clock: ask for less")
-    return Outcome(*times, transfer=prompts.transfer, early_stops=stops)
+    return Outcome(*times, prompts.transfer, breaks.lost, early_stops=stops)
 
 
 def _prompts(pipeline: Pipeline, load: Load) -> Prompts:
@@ -142,6 +141,7 @@ def _loop(
     stages: Stages,
     queue: Queue,
     prompts: Prompts,
+    breaks: Breaks,
     mark: Round,
 ) -> Any:
     """Repeat `sim.pipeline.causal`; return the early stops, or TOO_LATE.
@@ -151,39 +151,44 @@ def _loop(
     to the same, as much later.
     """
     rounds, free = load.rounds, stages.free
-    following = stops = 0
+    following = stops = failed = 0
+    limit = breaks.at[0] if breaks.at.size > 0 else CLOCK_END_PS
     while following < min(free.size, rounds.size):
         _admit((following, 0), load, times, queue, prompts)
         following += 1
     mark.at[0] = mark.at[1] = 0
     while queue.at[1] > 0:
         if mark.at[0] == 0:
-            _end_round(queue, load, free, mark)
+            end_round(queue, load, (free, limit), mark)
         head = queue.at[0]
         now, who, left = queue.ready[head], queue.who[head], queue.left[head]
+        start, end = max(now, free[0]), now
+        cost = stages.prompt[who] if left > rounds[who] else stages.token
+        for s in range(free.size):
+            end = max(end, free[s]) + cost
+            free[s] = end
+        if end > limit:
+            if failed == breaks.at.size:
+                return TOO_LATE
+            failed = _fail((failed, start), load, times, (queue, stages), breaks)
+            limit = breaks.at[failed] if failed < breaks.at.size else CLOCK_END_PS
+            mark.at[0] = mark.at[1] = 0
+            continue
         queue.at[0] = head + 1 if head + 1 < queue.ready.size else 0
         queue.at[1] -= 1
         mark.at[0] -= 1
         if left == rounds[who] + load.prompts:
             queue.at[2] -= 1
             mark.at[0] = mark.at[1] = 0
-        cost = stages.token
-        if left > rounds[who]:
-            cost = stages.prompt[who]
-            times.begin[who] = max(now, free[0])
-        end = now
-        for s in range(free.size):
-            end = max(end, free[s]) + cost
-            free[s] = end
-        if end > CLOCK_END_PS:
-            return TOO_LATE
-        if left == rounds[who]:
+        if left > rounds[who] and times.begin[who] < 0:
+            times.begin[who] = start
+        if left == rounds[who] and times.first_token[who] < 0:
             times.first_token[who] = end
         if left > 1:
-            _insert(queue, end, who, left - 1)
+            insert(queue, end, who, left - 1)
             continue
         times.completion[who] = end
-        if _others_wait(queue, rounds, end):
+        if others_wait(queue, rounds, end):
             stops += 1
         mark.at[0] = mark.at[1] = 0
         if following < rounds.size:
@@ -218,98 +223,47 @@ def _admit(
         prompts.transfer[who] = there - done
         prompts.enter[who] = max(there, place)
     queue.at[2] += 1
-    _insert(queue, max(there, place), who, load.rounds[who] + load.prompts)
-
-
-@inlined
-def _insert(queue: Queue, time: int, who: int, left: int) -> None:
-    """Keep the order by (time, number); most come last."""
-    size = queue.ready.size
-    slot = queue.at[0] + queue.at[1]
-    if slot >= size:
-        slot -= size
-    for _ in range(queue.at[1]):
-        before = slot - 1 if slot > 0 else size - 1
-        if queue.ready[before] < time or (queue.ready[before] == time and queue.who[before] < who):
-            break
-        queue.ready[slot] = queue.ready[before]
-        queue.who[slot] = queue.who[before]
-        queue.left[slot] = queue.left[before]
-        slot = before
-    queue.ready[slot] = time
-    queue.who[slot] = who
-    queue.left[slot] = left
-    queue.at[1] += 1
+    insert(queue, max(there, place), who, load.rounds[who] + load.prompts)
 
 
 @outlined
-def _others_wait(queue: Queue, rounds: Ints, now: int) -> bool:
-    """Whether another microbatch in flight has more than two tokens to generate."""
+def _fail(
+    failure: tuple[int, int],
+    load: Requests,
+    times: Times,
+    ring: tuple[Queue, Stages],
+    breaks: Breaks,
+) -> int:
+    """Let the ring stand still; return the number of the failure that comes next.
+
+    `failure` is the number of this one, and when the first pass that it interrupts began.
+    """
+    number, start = failure
+    (queue, stages), at = ring, breaks.at[number]
+    back = at + breaks.stall
     for i in range(queue.at[1]):
         slot = (queue.at[0] + i) % queue.ready.size
-        if queue.ready[slot] < now and min(queue.left[slot], rounds[queue.who[slot]]) > 2:
-            return True
-    return False
-
-
-@outlined
-def _end_round(queue: Queue, load: Requests, free: Ints, mark: Round) -> None:
-    """Skip what repeats the round that ends here, and note the state for the next round.
-
-    A round is one pass of each microbatch that has begun; those that have not must come last.
-    """
-    active = queue.at[1] - queue.at[2]
-    for i in range(active):
-        slot = (queue.at[0] + i) % queue.ready.size
-        if queue.left[slot] == load.rounds[queue.who[slot]] + load.prompts:
-            active = 0
-            break
-    if active == 0:
-        mark.at[0], mark.at[1] = 1, 0
-        return
-    if mark.at[1] == active:
-        later = _later_by(queue, free, mark)
-        if later > 0:
-            _skip(queue, free, active, later)
-    for i in range(active):
-        slot = (queue.at[0] + i) % queue.ready.size
-        mark.ready[i] = queue.ready[slot]
-        mark.who[i] = queue.who[slot]
-    for s in range(free.size):
-        mark.free[s] = free[s]
-    mark.at[0] = mark.at[1] = active
-
-
-@inlined
-def _later_by(queue: Queue, free: Ints, mark: Round) -> Any:
-    """By how much every time of the state is later than in the last round; 0 if not by one."""
-    later = free[0] - mark.free[0]
-    for s in range(1, free.size):
-        if free[s] - mark.free[s] != later:
-            return 0
-    for i in range(mark.at[1]):
-        slot = (queue.at[0] + i) % queue.ready.size
-        if queue.who[slot] != mark.who[i] or queue.ready[slot] - mark.ready[i] != later:
-            return 0
-    return later
-
-
-@inlined
-def _skip(queue: Queue, free: Ints, active: int, later: int) -> None:
-    """Repeat the round as often as nobody completes and nobody new comes in between."""
-    size = queue.ready.size
-    last = queue.ready[(queue.at[0] + active - 1) % size]
-    until = CLOCK_END_PS
-    if queue.at[2] > 0:
-        until = min(until, queue.ready[(queue.at[0] + active) % size])
-    times = (until - 1 - last) // later
-    for i in range(active):
-        times = min(times, queue.left[(queue.at[0] + i) % size] - 1)
-    if times <= 0:
-        return
-    for i in range(active):
-        slot = (queue.at[0] + i) % size
-        queue.ready[slot] += times * later
-        queue.left[slot] -= times
-    for s in range(free.size):
-        free[s] += times * later
+        who, left = queue.who[slot], queue.left[slot]
+        start = max(start, queue.ready[slot])
+        if start < at:
+            breaks.lost[2] += 1
+            if times.begin[who] < 0:
+                times.begin[who] = start
+        start += stages.prompt[who] if left > load.rounds[who] else stages.token
+        if left <= load.rounds[who]:
+            again = load.rounds[who]
+            if breaks.redone >= 0:
+                again = min(again, left + breaks.redone)
+            breaks.lost[1] += again - left
+            if breaks.redone < 0:
+                breaks.lost[0] += 1
+                queue.at[2] += 1
+                again += 1
+            queue.left[slot] = again
+        queue.ready[slot] = max(queue.ready[slot], back)
+    sort(queue)
+    for s in range(stages.free.size):
+        stages.free[s] = back
+    while number < breaks.at.size and breaks.at[number] <= back:
+        number += 1
+    return number

@@ -11,13 +11,25 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.units import PS_PER_S, PS_PER_US
 
-__all__ = ["SEMANTICS", "Load", "Pipeline", "Ring", "Split", "each_ps", "ps_from_us", "ready_us"]
+__all__ = [
+    "SEMANTICS",
+    "Failures",
+    "Load",
+    "Pipeline",
+    "Ring",
+    "Split",
+    "each_ps",
+    "ps_from_us",
+    "ready_us",
+]
 
 SEMANTICS = ("causal", "original")
 
 MOST_STAGES = 4096
 LONGEST_PASS_S = 6 * 3600.0
 """All stages together, for one microbatch: so that a pass cannot leave the clock's range."""
+
+MOST_LAG = 1_000_000
 
 LATEST_US = 90 * 86_400 * 1e6
 
@@ -129,6 +141,37 @@ class Load:
 
     def __len__(self) -> int:
         return int(self.rounds.size)
+
+
+@dataclass(frozen=True)
+class Failures:
+    """When a machine of a Ring fails (µs), so that the ring stands still for `stall_us`.
+
+    What is being computed is lost. With replicated KV caches, microbatches go on `lag` rounds
+    before the interrupted one; otherwise they begin anew. A failure while the ring stands
+    still changes nothing.
+    """
+
+    at_us: tuple[float, ...]
+    stall_us: float
+    replicated: bool = True
+    lag: int = 1
+
+    def __post_init__(self) -> None:
+        for flag, value in (*(("fail_at", at) for at in self.at_us), ("stall", self.stall_us)):
+            if not 0 <= value <= LATEST_US:
+                raise InputError(f"--{flag}: {value / 1e6:g} s must lie between 0 and 90 days")
+        if not 0 <= self.lag <= MOST_LAG:
+            raise InputError(f"--lag {self.lag}: must lie between 0 and {MOST_LAG:,} rounds")
+
+    @property
+    def redone(self) -> int:
+        """Rounds that a microbatch behind its prompt loses, -1 for the prompt and all of them."""
+        return self.lag if self.replicated else -1
+
+    def times_ps(self) -> Ints:
+        """Picoseconds, ascending."""
+        return np.array(sorted(ps_from_us(at) for at in self.at_us), np.int64)
 
 
 def ps_from_us(microseconds: float) -> int:

@@ -10,6 +10,7 @@ from servetwin.errors import InputError
 from servetwin.sim.pipeline import causal, original
 from servetwin.sim.pipeline.job import (
     SEMANTICS,
+    Failures,
     Floats,
     Ints,
     Load,
@@ -42,6 +43,8 @@ class PipelineRun:
     completion_us: Floats
     early_stops: int
     """Completions while another microbatch had more than two tokens to generate."""
+    lost: tuple[int, ...] = (0, 0, 0)
+    """By failures: prompts and rounds that were done again, and passes that were interrupted."""
 
     @property
     def makespan_us(self) -> float:
@@ -71,21 +74,28 @@ class PipelineRun:
 
 
 def run_pipeline(
-    pipeline: Pipeline, load: Load, semantics: str = "causal", *, kernel: bool = True
+    pipeline: Pipeline,
+    load: Load,
+    semantics: str = "causal",
+    *,
+    kernel: bool = True,
+    failures: Failures | None = None,
 ) -> PipelineRun:
     """Simulate with the kernel or the reference: the result is the same to the last bit.
 
-    Raises InputError where `check` does, or where the run outlasts the clock's 106 days.
+    Machines fail in a causal Ring only. Raises InputError where `check` does, or where the run outlasts the clock's 106 days.
     """
     check(pipeline, load, semantics)
+    if failures and (semantics != "causal" or isinstance(pipeline, Split)):
+        raise ValueError("machines fail in a causal Ring only")
     if semantics == "original":
         return _original(pipeline, load, kernel)
     if kernel:
         from servetwin.sim.pipeline import causal_kernel
 
-        out = causal_kernel.run(pipeline, load)
+        out = causal_kernel.run(pipeline, load, failures)
     else:
-        out = causal.reference(pipeline, load)
+        out = causal.reference(pipeline, load, failures=failures)
     return PipelineRun(
         pipeline,
         load,
@@ -96,6 +106,7 @@ def run_pipeline(
         out.transfer,
         out.completion / PS_PER_US,
         out.early_stops,
+        tuple(out.lost.tolist()),
     )
 
 
