@@ -61,11 +61,11 @@ def against_plain(requests: int) -> list[Figure]:
 
 
 def large(requests: int, goal: float) -> list[Figure]:
-    """Sixteen stages, causal."""
+    """Sixteen stages, causal; half the times, since the clock ends after 106 days."""
     figures = []
-    pipelines = {
-        "ring of 16": Ring(16, 100e3, 20e3),
-        "split 4 + 12": Split(4, 12, 100e3, 20e3, 5e3),
+    pipelines: dict[str, Pipeline] = {
+        "ring of 16": Ring(16, 50e3, 10e3),
+        "split 4 + 12": Split(4, 12, 50e3, 10e3, 5e3),
     }
     for name, pipeline in pipelines.items():
         asked = load(requests, 0.3)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servetwin.sim.pipeline import (
+    Failures,
     Load,
     Pipeline,
     PipelineRun,
@@ -103,6 +104,37 @@ def test_a_ring_with_all_arrivals_at_zero_is_alike_in_both(load: Load, ring: Rin
     causal, original = (run_pipeline(ring, closed, name) for name in ("causal", "original"))
     assert np.array_equal(causal.completion, original.completion)
     assert causal.early_stops == original.early_stops
+
+
+@settings(max_examples=300)
+@given(loads(), rings, st.data())
+def test_failures(load: Load, ring: Ring, data: st.DataObject) -> None:
+    ends = run_pipeline(ring, load).makespan_us
+    moments = st.lists(st.floats(0, 1.2 * ends), max_size=3)
+    stall, lag = st.sampled_from([0.0, 5.0, 100.5]), st.integers(0, 3)
+    failures = Failures(
+        tuple(data.draw(moments)), data.draw(stall), data.draw(st.booleans()), data.draw(lag)
+    )
+    fast = run_pipeline(ring, load, failures=failures)
+    slow = run_pipeline(ring, load, kernel=False, failures=failures)
+    for name in TIMES:
+        assert np.array_equal(getattr(fast, name), getattr(slow, name)), name
+    assert (fast.early_stops, fast.lost) == (slow.early_stops, slow.lost)
+    # All are completed, and none before a token of theirs.
+    assert np.all(fast.completion >= fast.first_token)
+    assert np.all(fast.first_token > fast.begin)
+    assert np.all(fast.begin >= 0)
+
+
+@settings(max_examples=50)
+@given(loads(), rings)
+def test_failures_that_do_not_happen_change_nothing(load: Load, ring: Ring) -> None:
+    expected = run_pipeline(ring, load)
+    after = Failures((expected.makespan_us + 1,), 1e6, replicated=False)
+    for failures in (Failures((), 5.0), after):
+        run = run_pipeline(ring, load, failures=failures)
+        assert np.array_equal(run.completion, expected.completion)
+        assert run.lost == (0, 0, 0)
 
 
 @settings(max_examples=100)

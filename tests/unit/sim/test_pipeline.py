@@ -11,6 +11,7 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.sim.pipeline import (
+    Failures,
     Load,
     Pipeline,
     Ring,
@@ -171,6 +172,35 @@ class TestByHand:
         load = Load(np.array([1, 1]), np.zeros(2))
         run = run_pipeline(Split(1, 2, 1.0, 2.0, 5.0, shared_link=True), load)
         assert run.transfer.tolist() == [5_000_000, 9_000_000]
+
+
+class TestFailures:
+    """Two stages, prompts of 10 µs, tokens of 2 µs; the ring stands still for 100 µs."""
+
+    load = Load(np.array([5]), np.zeros(1))
+
+    def fail(self, at: float, replicated: bool, lag: int = 1) -> tuple[int, tuple[int, ...]]:
+        failures = Failures((at,), 100.0, replicated, lag)
+        run = run_pipeline(Ring(2, 10.0, 2.0), self.load, failures=failures)
+        return int(run.completion[0]) // 1_000_000, run.lost
+
+    def test_without_any_it_takes_a_prompt_and_five_rounds(self) -> None:
+        assert run_pipeline(Ring(2, 10.0, 2.0), self.load).makespan_us == 20 + 5 * 4
+
+    def test_with_replicas_the_round_and_the_lag_are_done_again(self) -> None:
+        # At 30 two rounds are complete and the third is under way.
+        assert self.fail(30.0, True) == (130 + 4 * 4, (0, 1, 1))
+        assert self.fail(30.0, True, lag=0) == (130 + 3 * 4, (0, 0, 1))
+        assert self.fail(30.0, True, lag=9) == (130 + 5 * 4, (0, 2, 1))
+
+    def test_without_replicas_the_prompt_too(self) -> None:
+        assert self.fail(30.0, False) == (130 + 20 + 5 * 4, (1, 2, 1))
+
+    def test_in_the_prompt_both_are_alike(self) -> None:
+        assert self.fail(15.0, True) == self.fail(15.0, False) == (115 + 20 + 5 * 4, (0, 0, 1))
+
+    def test_what_ends_with_the_failure_has_ended(self) -> None:
+        assert self.fail(40.0, False) == (40, (0, 0, 0))
 
 
 class TestBadInput:

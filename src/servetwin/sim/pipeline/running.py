@@ -83,7 +83,8 @@ def run_pipeline(
 ) -> PipelineRun:
     """Simulate with the kernel or the reference: the result is the same to the last bit.
 
-    Machines fail in a causal Ring only. Raises InputError where `check` does, or where the run outlasts the clock's 106 days.
+    Machines fail in a causal Ring only. Raises InputError where `check` does, or where the
+    run outlasts the clock's 106 days.
     """
     check(pipeline, load, semantics)
     if failures and (semantics != "causal" or isinstance(pipeline, Split)):
