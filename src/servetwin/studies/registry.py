@@ -46,5 +46,8 @@ STUDIES = {
     "dejavu-fig17": Study("dejavu.fig17", "DéjàVu: OPT-66B on machines of 4 A100-80GB."),
     "dejavu-fig18": Study("dejavu.fig18", "DéjàVu: OPT-30B on machines of 4 V100-16GB."),
     "dejavu-fig19": Study("dejavu.fig19", "DéjàVu: BLOOM-176B on machines of 4 A100-80GB."),
+    "dejavu-failures": Study(
+        "dejavu.failures", "DéjàVu: failing machines, with and without KV replicas."
+    ),
 }
 """In the order in which they are listed."""
