@@ -2,7 +2,8 @@
 
 Names choose some of them: `python -m benchmarks closed_form`. The benchmark `kavier` runs
 only when it is named, since it compares with the original, which has to be installed (see
-benchmarks/kavier.py). Exit status 1 where a goal is not met.
+benchmarks/kavier.py), and so does `own_profiler`, which needs PyTorch. Exit status 1 where a
+goal is not met.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 OWN = ("simulator", "prefix_caching", "cache", "closed_form", "pipeline", "commands")
-NAMES = (*OWN, "kavier")
+NAMES = (*OWN, "kavier", "own_profiler")
 
 
 def main() -> int:

@@ -69,7 +69,7 @@ def _timings(
         for point in same:
             calls = calls_of(point.sizes)
             if layer == "host":
-                yield point, timed_on_host(calls, effort, bench.backend.clock)
+                yield point, timed_on_host(bench.backend, calls, effort)
             else:
                 yield point, timed(bench.backend, calls, effort)
             del calls
