@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -19,10 +20,11 @@ from servetwin.workload import generate, preset
 __all__ = ["measure"]
 
 GOALS = {"causal": 1000.0, "original": 100.0}
-PIPELINES: dict[str, Pipeline] = {
-    "ring of 4": Ring(4, 100e3, 20e3),
-    "split 2 + 2": Split(2, 2, 100e3, 20e3, 5e3),
+PIPELINES: dict[str, tuple[Pipeline, float]] = {
+    "ring of 4": (Ring(4, 100e3, 20e3), 0.0),
+    "split 2 + 2, 0.1/s": (Split(2, 2, 100e3, 20e3, 5e3), 0.1),
 }
+"""With requests a second; 0 lets all arrive at once."""
 
 
 def load(requests: int, rps: float) -> Load:
@@ -44,19 +46,14 @@ def seconds(action: Callable[[], object], runs: int = 3) -> float:
 def against_plain(requests: int) -> list[Figure]:
     """How many times faster the kernel is; it is run five times, the plain loop once."""
     figures = []
-    for name, pipeline in PIPELINES.items():
-        for rps in (0.0, 0.1):
-            asked = load(requests, rps)
-            when = f"{rps:g} requests/s" if rps else "all at once"
-            for semantics, goal in GOALS.items():
-                run_pipeline(pipeline, asked, semantics)
-                fast = seconds(lambda p=pipeline, a=asked, s=semantics: run_pipeline(p, a, s), 5)  # type: ignore[misc]
-                slow = seconds(
-                    lambda p=pipeline, a=asked, s=semantics: run_pipeline(p, a, s, kernel=False),  # type: ignore[misc]
-                    1,
-                )
-                label = f"pipeline, {semantics}, {name}, {when}"
-                figures.append(at_least(label, slow / fast, goal, "x plain Python"))
+    for name, (pipeline, rps) in PIPELINES.items():
+        asked = load(requests, rps)
+        for semantics, goal in GOALS.items():
+            run = partial(run_pipeline, pipeline, asked, semantics)
+            run()
+            quotient = seconds(partial(run, kernel=False), 1) / seconds(run, 5)
+            label = f"pipeline, {semantics}, {name}"
+            figures.append(at_least(label, quotient, goal, "x Python"))
     return figures
 
 
@@ -70,8 +67,8 @@ def large(requests: int, goal: float) -> list[Figure]:
     for name, pipeline in pipelines.items():
         asked = load(requests, 0.3)
         run_pipeline(pipeline, load(100, 0.3))
-        taken = seconds(lambda p=pipeline, a=asked: run_pipeline(p, a), 1)  # type: ignore[misc]
-        label = f"pipeline, causal, {name}, {requests:,} requests"
+        taken = seconds(partial(run_pipeline, pipeline, asked), 1)
+        label = f"{requests / 1e6:g} M requests, causal, {name}"
         figures.append(at_most(label, taken, goal, "s"))
     return figures
 

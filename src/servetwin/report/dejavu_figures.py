@@ -10,7 +10,7 @@ import altair as alt
 from servetwin.report.figures import BLUE, GREEN, VERMILLION
 from servetwin.report.kavier_figures import Layers, heading
 
-__all__ = ["completed_over_time", "planner_bars"]
+__all__ = ["delay_over_time", "planner_bars"]
 
 GAP_COLOUR, TEXT_COLOUR = "#888888", "#333333"
 CROSS = "\N{MULTIPLICATION SIGN}"
@@ -69,40 +69,37 @@ def planner_bars(
     return chart
 
 
-def completed_over_time(
+def delay_over_time(
     rows: Sequence[Row], rings: Sequence[str], failures: Sequence[float], name: str
 ) -> Layers:
-    """Rows of `t` (s), `completed` and `ring`; failures (s) are dotted lines."""
-    looks = dict(zip(rings, ((BLUE, [1, 0]), (GREEN, [6, 3]), (VERMILLION, [2, 2])), strict=True))
-    colour = alt.Color(
-        "ring:N",
-        scale=alt.Scale(domain=list(looks), range=[tint for tint, _ in looks.values()]),
-        legend=alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=250),
-    )
-    dash = alt.StrokeDash(
-        "ring:N",
-        scale=alt.Scale(domain=list(looks), range=[dashes for _, dashes in looks.values()]),
-        legend=alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=250),
-    )
-    lines = (
+    """Rows of `t` and `delay` in seconds, and `ring`; failures (s) are dotted lines."""
+    legend = alt.Legend(title=None, orient="top", symbolSize=90)
+    colours = alt.Scale(domain=list(rings), range=[BLUE, VERMILLION])
+    shapes = alt.Scale(domain=list(rings), range=["circle", "square"])
+    points = (
         alt.Chart(alt.InlineData(values=list(rows)))
-        .mark_line(interpolate="step-after")
+        .mark_point(filled=True, size=16)
         .encode(
-            x=alt.X("t:Q", title="time (s)", scale=alt.Scale(nice=False)),
-            y=alt.Y("completed:Q", title="requests completed"),
-            color=colour,
-            strokeDash=dash,
-            tooltip=["ring:N", alt.Tooltip("t:Q", format=",.1f"), "completed:Q"],
+            x=alt.X("t:Q", title="completion without failures (s)", scale=alt.Scale(nice=False)),
+            y=alt.Y("delay:Q", title="later by (s)", scale=alt.Scale(zero=True, nice=True)),
+            color=alt.Color("ring:N", scale=colours, legend=legend),
+            shape=alt.Shape("ring:N", scale=shapes, legend=legend),
+            tooltip=[
+                "ring:N",
+                alt.Tooltip("t:Q", title="without failures", format=",.1f"),
+                alt.Tooltip("delay:Q", title="later by", format=",.2f"),
+            ],
         )
     )
-    ends = max(row["t"] for row in rows)
-    marks = [{"at": at} for at in failures if at <= ends]
     rules = (
-        alt.Chart(alt.InlineData(values=marks))
+        alt.Chart(alt.InlineData(values=[{"at": at} for at in failures]))
         .mark_rule(strokeDash=[1, 3], color=TEXT_COLOUR)
         .encode(x="at:Q")
     )
-    chart: Layers = alt.layer(rules, lines).properties(
-        title=heading(f"{name}: machines fail at the dotted lines"), width=560, height=260
+    subtitle = "dotted: a machine fails; each point is a request"
+    chart: Layers = alt.layer(rules, points).properties(
+        title=heading(f"{name}: how much later requests are complete", subtitle),
+        width=560,
+        height=260,
     )
     return chart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from servetwin.report.dejavu_figures import planner_bars
+from servetwin.report.dejavu_figures import delay_over_time, planner_bars
 from servetwin.report.figures import save
 
 KINDS = ("Baseline", "Baseline-DP", "DéjàVu")
@@ -32,3 +32,12 @@ def test_without_gaps_nothing_is_said_of_them() -> None:
     rows = [{"machines": 2, "kind": kind, "value": 1.0, "layout": ""} for kind in KINDS]
     chart = planner_bars(rows, KINDS, "makespan (s)", ("A plan", "of one row"))
     assert chart.to_dict()["title"]["subtitle"] == "of one row"
+
+
+def test_delays_of_both_rings(tmp_path: Path) -> None:
+    rings = ("replicated", "not replicated")
+    rows = [{"t": 1.0 * at, "delay": 2.0, "ring": ring} for ring in rings for at in range(3)]
+    chart = delay_over_time(rows, rings, (0.5,), "A ring of 4")
+    assert "how much later" in chart.to_dict()["title"]["text"]
+    save(chart, tmp_path / "delays.png")
+    assert (tmp_path / "delays.png").stat().st_size > 5000

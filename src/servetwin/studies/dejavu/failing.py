@@ -82,16 +82,24 @@ class Compared:
             }
 
     def chart(self) -> Chart:
-        """Requests completed over time."""
-        from servetwin.report.dejavu_figures import completed_over_time
+        """How much later requests are complete, over the time at which they else would be."""
+        from servetwin.report.dejavu_figures import delay_over_time
 
-        rows = []
-        for name, run in self.runs.items():
-            ends = np.sort(run.completion_us) / 1e6
-            for rank in np.unique(np.linspace(0, ends.size - 1, POINTS).astype(int)).tolist():
-                rows.append({"t": float(ends[rank]), "completed": rank + 1, "ring": name})
+        calm = self.runs["no failure"].completion_us / 1e6
+        order = np.argsort(calm, kind="stable")
+        shown = order[np.unique(np.linspace(0, order.size - 1, POINTS).astype(int))].tolist()
+        rings = [name for name in self.runs if name != "no failure"]
+        rows = [
+            {
+                "t": float(calm[request]),
+                "delay": float(self.runs[name].completion_us[request] / 1e6 - calm[request]),
+                "ring": name,
+            }
+            for name in rings
+            for request in shown
+        ]
         machines = self.done.run.pipeline.machines
-        return completed_over_time(rows, list(self.runs), self.at_s, f"A ring of {machines}")
+        return delay_over_time(rows, rings, self.at_s, f"A ring of {machines}")
 
 
 def compare(asked: Asked, trace: Path | None, when: str, recovery: Recovery) -> Compared:
