@@ -141,6 +141,7 @@ def test_arrivals_from_a_file_and_a_shared_link(folder: Path) -> None:
         (("--arrivals", "none.txt"), "--arrivals 'none.txt': no such file"),
         (("--out", "trace.json"), "--out trace.json: is a file; name a folder"),
         (("--prompt_tokens", "5", "--semantics", "original"), "original semantics know no"),
+        (("--do_traces", "--out", "."), "'trace.json' would be replaced: name another folder"),
     ],
 )
 def test_a_mistake_is_one_line(folder: Path, words: tuple[str, ...], message: str) -> None:

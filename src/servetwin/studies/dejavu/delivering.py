@@ -32,12 +32,13 @@ class Delivery:
 
 def deliver(done: Done, delivery: Delivery) -> None:
     """Write the files, then print. Raises InputError where they cannot be written."""
+    import shlex
     import sys
 
     from servetwin.results.summary import summary, to_json
 
-    typed = ["servetwin", *sys.argv[1:]]
-    provenance = {**done.result.provenance, "command": " ".join(typed)}
+    typed = shlex.join(["servetwin", *sys.argv[1:]])
+    provenance = {**done.result.provenance, "command": typed}
     result = replace(done.result, provenance=provenance)
     done = replace(done, result=result)
     written = _write(done, delivery)
@@ -94,17 +95,27 @@ def _write(done: Done, delivery: Delivery) -> list[str]:
         if not delivery.do_traces:
             return []
         target = Path(TRACE_NAMES[done.asked.study])
+        _check_inputs(done, [target])
         replace_file(target, trace)
         return [str(target)]
     if delivery.out.exists() and not delivery.out.is_dir():
         raise InputError(f"--out {delivery.out}: is a file; name a folder")
     check_targets(delivery.out, (*NAMES, STAGES))
+    _check_inputs(done, [delivery.out / name for name in (*NAMES, STAGES)])
     extra: dict[str, Writer] = {STAGES: lambda path: _write_stages(done.run, path)}
     if delivery.do_traces:
         extra[TRACE] = trace
     write_run(done.result, delivery.out, extra=extra)
     names = ["summary.json", "requests.parquet", *extra]
     return [f"{delivery.out}/: {names[0]}", *names[1:]]
+
+
+def _check_inputs(done: Done, targets: list[Path]) -> None:
+    """Raise InputError where a file that was read would be replaced."""
+    config = done.result.config
+    for given in filter(None, (config["trace_file"], config["arrivals"])):
+        if Path(given).resolve() in {target.resolve() for target in targets}:
+            raise InputError(f"'{given}' would be replaced: name another folder with --out")
 
 
 def _write_stages(run: PipelineRun, path: Path) -> None:
