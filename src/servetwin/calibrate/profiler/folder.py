@@ -52,7 +52,7 @@ class Profile:
         place = self.folder / f"tp{self.tp}"
         with writing_to(place):
             place.mkdir(parents=True, exist_ok=True)
-        for table in COLUMNS:
+        for table in sorted({point.table for point in self.seconds}):
             replace_file(place / f"{table}.csv", partial(self._write, table))
         self.meta["unfinished"] = sorted(
             {*self.meta.get("unfinished", ()), self.tp} - {self.tp}
