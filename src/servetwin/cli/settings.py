@@ -26,8 +26,8 @@ TABLES = ("map", "slo")
 REPEATED = ("kv_tier",)
 """Fields whose flag may be given several times."""
 
-OUTPUT_FIELDS = ("out", "chrome_trace", "report")
-"""Fields that say where results go; they are no part of a saved configuration."""
+OUTPUT_FIELDS = ("out", "chrome_trace", "report", "intervals")
+"""Fields that say what is written, and where; they are no part of a saved configuration."""
 
 DEFAULTS = (
     "link",
@@ -218,6 +218,12 @@ class RunSettings(BaseModel):
         "Simulation",
         "TIME",
         "Between rows of the timeline; 0s for none; else 1s, or longer in long runs.",
+    )
+    intervals: bool = _option(
+        True,
+        "Simulation",
+        "",
+        "Simulate twice more, for intervals around the figures (up to 2 million requests).",
     )
     reference: bool = _option(
         False, "Simulation", "", "Use the slow simulator that defines the answer."

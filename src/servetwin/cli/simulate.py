@@ -72,12 +72,14 @@ def _simulate_once(
     with at_once():
         from servetwin.cli.build import prepare
         from servetwin.cli.energy import energy_options, with_energy
+        from servetwin.cli.intervals import with_intervals
         from servetwin.report import print_summary
         from servetwin.results import summary, write_run
 
         slo, energy = slo_of(settings), energy_options(settings)
         prepared = prepare(settings)
     run = with_energy(_run(prepared, settings, notes), prepared, energy)
+    run = with_intervals(run, prepared, settings)
     if out is None:
         content = summary(run, slo)
     else:

@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from servetwin.report import figures
+from servetwin.report.interval_wording import (
+    evidence_lines,
+    interval_cell,
+    interval_lines,
+)
 from servetwin.report.page import (
     NO_SCRIPT,
     columns,
@@ -55,7 +60,10 @@ def page(run: RunResult, slo: Slo | None = None) -> str:
     )
     body = (
         f'<p class="quiet">{escaped(written)}</p>',
-        columns(pairs(facts(content)), pairs(outcome(content["metrics"]))),
+        columns(
+            pairs(facts(content) | evidence_lines(content["provenance"])),
+            pairs(interval_lines(content["metrics"]) | outcome(content["metrics"])),
+        ),
         notes(content["notes"]),
         section("Latency", _latencies(content["metrics"])),
         NO_SCRIPT,
@@ -93,5 +101,9 @@ def _latencies(metrics: dict[str, Any]) -> str:
     rows = []
     for key, label in LATENCY_ROWS.items():
         unit, cells = latency_cells(key, metrics[key])
-        rows.append((label, *cells, unit))
-    return table(("", *PERCENTILE_COLUMNS, ""), rows, "figures units")
+        mean, *others = cells
+        rows.append((label, mean, interval_cell(metrics, key, unit), *others, unit))
+    mean, *others = PERCENTILE_COLUMNS
+    intervals = metrics.get("intervals")
+    head = f"{100 * intervals['nominal']:.0f} % of means" if intervals else ""
+    return table(("", mean, head, *others, ""), rows, "figures units")

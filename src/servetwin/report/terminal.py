@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from servetwin.report.interval_wording import evidence_lines, interval_lines
 from servetwin.report.load_wording import about, load_cells, load_heads, title, verdict
 from servetwin.report.wording import (
     LATENCY_ROWS,
@@ -56,11 +57,12 @@ def render(summary: dict[str, Any], width: int = 80) -> RenderableType:
     them have an effect.
     """
     metrics = summary["metrics"]
+    about_run = facts(summary) | evidence_lines(summary["provenance"])
     parts: list[RenderableType] = [
         Text(heading(summary), style="bold"),
-        Padding(_pairs(facts(summary), width), (1, 0), expand=False),
+        Padding(_pairs(about_run, width), (1, 0), expand=False),
         _latencies(metrics),
-        Padding(_pairs(outcome(metrics), width), (1, 0), expand=False),
+        Padding(_pairs(interval_lines(metrics) | outcome(metrics), width), (1, 0), expand=False),
     ]
     for note in summary["notes"]:
         parts.append(_pairs({"Note": printable(note)}, width, style="yellow"))

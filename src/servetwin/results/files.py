@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from servetwin.errors import InputError
-from servetwin.results.metrics import NO_FOOTPRINT
+from servetwin.results.metrics import NO_ERROR_BARS, NO_FOOTPRINT
 from servetwin.results.output import Writer, write_together
 from servetwin.results.slo import Slo
 from servetwin.results.summary import summary, to_json
@@ -73,6 +73,7 @@ def read_run(folder: Path) -> RunResult:
     timeline = folder / TIMELINE
     kept = ("created_at", "experiment_id")
     footprint = {name: content["metrics"][name] for name in NO_FOOTPRINT}
+    error_bars = {name: content["metrics"].get(name) for name in NO_ERROR_BARS}
     return RunResult(
         kind=content["kind"],
         config=content["config"],
@@ -85,6 +86,7 @@ def read_run(folder: Path) -> RunResult:
         timeline=tables.read_timeline(timeline) if timeline.exists() else None,
         token_gaps=token_gaps,
         footprint=None if footprint == NO_FOOTPRINT else footprint,
+        error_bars=None if error_bars == NO_ERROR_BARS else error_bars,
         notes=tuple(content["notes"]),
     )
 

@@ -14,12 +14,13 @@ from servetwin.results.slo import Slo, count_met
 from servetwin.types import RequestTable, RunResult, Status, TokenGaps
 from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S
 
-__all__ = ["NO_FOOTPRINT", "PERCENTILES", "compute", "describe", "makespan_ps"]
+__all__ = ["NO_ERROR_BARS", "NO_FOOTPRINT", "PERCENTILES", "compute", "describe", "makespan_ps"]
 
 PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 FAILURES = (Status.TIMEOUT, Status.ERROR, Status.CANCELLED)
 
 NO_FOOTPRINT = dict.fromkeys(("energy", "carbon_g", "cost"))
+NO_ERROR_BARS = dict.fromkeys(("intervals", "verdict"))
 
 Stats = dict[str, float | None]
 
@@ -60,7 +61,8 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
         },
         **(run.footprint or NO_FOOTPRINT),
     }
-    return {**metrics, "attribution": attribution(table, metrics)}
+    found = attribution(table, metrics)
+    return {**metrics, "attribution": found, **(run.error_bars or NO_ERROR_BARS)}
 
 
 def describe(values_ps: NDArray[np.float64], unit: int) -> Stats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError
 
@@ -111,6 +111,36 @@ class Attribution(Strict):
     ttft: Parts
 
 
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)] | None
+
+
+class StatIntervals(Strict):
+    """`[low, high]` of mean and percentiles; null where there were no values."""
+
+    mean: Interval
+    p50: Interval
+    p90: Interval
+    p95: Interval
+    p99: Interval
+
+
+class Intervals(Strict):
+    """Where a measurement is to be expected, with the probability `nominal`."""
+
+    nominal: float
+    ttft_ms: StatIntervals
+    tpot_ms: StatIntervals
+    e2e_latency_s: StatIntervals
+    throughput_token_s: Interval
+
+
+class Verdict(Strict):
+    """How close the load is to the limit, and how that is known."""
+
+    load: Literal["comfortable", "near the knee", "saturated"]
+    because: str
+
+
 class Metrics(Strict):
     """Definitions: docs/reference/results.md."""
 
@@ -137,6 +167,8 @@ class Metrics(Strict):
     carbon_g: Figure
     cost: Cost | None
     attribution: Attribution | None = None
+    intervals: Intervals | None = None
+    verdict: Verdict | None = None
 
 
 class Summary(Strict):

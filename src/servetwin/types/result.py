@@ -133,6 +133,8 @@ class RunResult:
     token_gaps: TokenGaps | None = None
     footprint: dict[str, Any] | None = None
     """`energy`, `carbon_g` and `cost` as the metrics of the summary state them."""
+    error_bars: dict[str, Any] | None = None
+    """`intervals` and `verdict` as the metrics of the summary state them."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:

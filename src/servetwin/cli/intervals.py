@@ -1,0 +1,68 @@
+"""Intervals, verdict and nearest measurement: two more simulations after the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from servetwin.cli.interrupts import in_thread
+
+if TYPE_CHECKING:
+    from servetwin.cli.build import Prepared
+    from servetwin.cli.settings import RunSettings
+    from servetwin.types import CostModel, RunResult
+
+__all__ = ["MOST_REQUESTS", "with_intervals"]
+
+MOST_REQUESTS = 2_000_000
+"""Requests above which the two simulations would take longer than people want to wait."""
+
+
+def with_intervals(run: RunResult, prepared: Prepared, settings: RunSettings) -> RunResult:
+    """Add intervals and a verdict to the metrics, and evidence to the provenance."""
+    if not settings.intervals:
+        return run
+    if len(prepared.workload) > MOST_REQUESTS:
+        most = f"{MOST_REQUESTS:,} requests"
+        note = f"no intervals: they take two more simulations, which are made up to {most}"
+        return replace(run, notes=(*run.notes, note))
+    return in_thread(lambda: _added(run, prepared, settings.reference))
+
+
+def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
+    from servetwin.calibrate.error_bars import around, reruns
+    from servetwin.calibrate.evidence import nearest, subject_of
+    from servetwin.calibrate.residuals import class_for
+    from servetwin.calibrate.verdict import verdict
+    from servetwin.sim import SimOptions, simulate
+
+    level = prepared.cost.level
+    known = class_for(level, prepared.deployment.accelerator)
+    options = SimOptions(
+        seed=run.provenance["seed"],
+        snapshot_interval=0,
+        engine="reference" if reference else "kernel",
+        token_gaps=False,
+    )
+
+    def again(cost: CostModel) -> RunResult:
+        return simulate(prepared.deployment, prepared.workload, cost, options)
+
+    fast, slow = reruns(again, prepared.cost, known.bands.pace)
+    bands = {name: [band.low, band.high] for name, band in vars(known.bands).items()}
+    evidence: dict[str, Any] = {
+        "class": known.name,
+        "points": known.points,
+        "groups": known.groups,
+        "coverage": known.coverage,
+        "measured_over_predicted": bands,
+        "nearest": nearest(subject_of(prepared.deployment, level)),
+    }
+    return replace(
+        run,
+        error_bars={
+            "intervals": around(run, fast, slow, known.bands),
+            "verdict": verdict(run, slow),
+        },
+        provenance={**run.provenance, "evidence": evidence},
+    )
