@@ -39,8 +39,8 @@ NAMES = {
 HEADER = """\
 # Measured over predicted, written by tools/fit_intervals.py from the scoreboard's points that
 # nothing was fitted on: {points:,} values of {sources} (digest {digest}).
-# `coverage` and `half_width` are of intervals that were fitted without the GPU and model of the
-# source that they were checked on.
+# `checked` and `coverage`: intervals that were fitted without the GPU and model of the source
+# that they were checked on; `half_width` is the median of half of them over the prediction.
 """
 
 
@@ -60,11 +60,10 @@ def class_lines(name: tuple[str, str], ratios: Sequence[Ratio]) -> Iterator[str]
         yield f"{metric} = {numbers(band.low, band.high)}"
     checked = check(ratios)
     yield f"coverage = {checked['all'].coverage:.3f}"
-    yield f"half_width = {checked['all'].half_width:.3f}"
-    for metric in METRICS:
-        if metric in checked:
-            found = checked[metric]
-            yield f"# {metric}: {found.inside} of {found.values} within, ±{found.half_width:.0%}"
+    for metric in (*METRICS, "all"):
+        if found := checked.get(metric):
+            cells = f"values = {found.values}, inside = {found.inside}"
+            yield f"checked.{metric} = {{ {cells}, half_width = {found.half_width:.3f} }}"
     yield ""
 
 

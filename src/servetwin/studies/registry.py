@@ -18,6 +18,7 @@ class Study:
 
 STUDIES = {
     "fidelity": Study("fidelity.command", "Predictions against every measured set, with errors."),
+    "fidelity-series": Study("fidelity.series", "Measured runs of vLLM, second by second."),
     "prefix-cache": Study("prefix_cache", "Hits of a prefix cache, by its size and its policy."),
     "kavier": Study("kavier.command", "Requests one by one, with Kavier's flags and sweeps."),
     "kavier-1.1": Study(

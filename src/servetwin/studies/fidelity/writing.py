@@ -14,7 +14,7 @@ from servetwin.studies.fidelity.points import METRICS
 from servetwin.studies.fidelity.printing import HEADS, cells
 from servetwin.studies.fidelity.scores import Compared
 
-__all__ = ["describe", "write_board"]
+__all__ = ["describe", "write_board", "write_csv"]
 
 SCHEMA = "servetwin.fidelity/1"
 
@@ -31,8 +31,8 @@ def write_board(board: Board, out: Path) -> list[str]:
     text = to_json(describe(board)) + "\n"
     page = page_of(board, points)
     writers: dict[str, Writer] = {
-        "fidelity.csv": lambda path: _write_csv([row.row() for row in board.scores], path),
-        "fidelity-points.csv": lambda path: _write_csv(points, path),
+        "fidelity.csv": lambda path: write_csv([row.row() for row in board.scores], path),
+        "fidelity-points.csv": lambda path: write_csv(points, path),
         "fidelity.png": lambda path: figures.save(chart, path),
         "fidelity.html": lambda path: path.write_text(page, encoding="utf-8"),
         "fidelity.json": lambda path: path.write_text(text, encoding="utf-8"),
@@ -108,7 +108,8 @@ def _values(item: Compared) -> dict[str, Any]:
     }
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write rows of equal keys under a head of their names."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
