@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.blocks import chained_requests, loose_requests, trace_of
 
 from servetwin.cache import ENGINE_POLICIES, POLICIES, PolicyOptions, block_trace, reference, replay
 from servetwin.cache.kernel import pool as kernel
+from servetwin.cache.kernel.compile import from_python
 from servetwin.cache.kernel.integrity import check_integrity
 from servetwin.cache.policies import flop_bonus
 from servetwin.workload import read, take
+from support.blocks import chained_requests, loose_requests, trace_of
 
 OPTIONS = st.builds(
     PolicyOptions,
@@ -55,6 +56,12 @@ def test_replays_are_equal(policy: str, capsys: pytest.CaptureFixture[str]) -> N
     assert seen["longer than the cache"] >= 0.1 * seen["examples"]
 
 
+lookup, allocate, acquire, name, release = (
+    from_python(function)
+    for function in (kernel.lookup, kernel.allocate, kernel.acquire, kernel.name, kernel.release)
+)
+
+
 class Twin:
     """One cache, in both implementations, told the same; compared after every step."""
 
@@ -76,15 +83,15 @@ class Twin:
             return False
         held: list[Any] = []
         for id in path[:hits]:
-            number, block = int(kernel.lookup(self.fast, r, id)), slow.known[id]
-            kernel.acquire(self.fast, r, number)
+            number, block = int(lookup(self.fast, r, id)), slow.known[id]
+            acquire(self.fast, r, number)
             slow.acquire(block)
             held.append((number, block))
         for depth in range(hits, len(path)):
-            held.append((int(kernel.allocate(self.fast, r)), slow.allocate()))
+            held.append((int(allocate(self.fast, r)), slow.allocate()))
             if depth < filled:
                 parent = held[depth - 1] if depth else (-1, None)
-                kernel.name(self.fast, r, held[depth][0], path[depth], depth, parent[0])
+                name(self.fast, r, held[depth][0], path[depth], depth, parent[0])
                 slow.name(held[depth][1], path[depth], depth, parent[1])
         self.running[r].append(held)
         return True
@@ -93,7 +100,7 @@ class Twin:
         """Let one of the running requests go."""
         held = self.running[r].pop(which % len(self.running[r]))
         for number, block in reversed(held):
-            kernel.release(self.fast, r, number)
+            release(self.fast, r, number)
             slow = self.slow[r]
             slow.release(block)
 

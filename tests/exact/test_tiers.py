@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.blocks import chained_requests, trace_of
 
 from servetwin.cache import PolicyOptions
 from servetwin.cache.kernel import tiers as kernel
+from servetwin.cache.kernel.compile import from_python
 from servetwin.cache.reference.tiers import Tiers
 from servetwin.cache.tiers import LATEST, TIER_POLICIES, TierLimits
+from support.blocks import chained_requests, trace_of
+
+demote, find, choose, load = (
+    from_python(function) for function in (kernel.demote, kernel.find, kernel.choose, kernel.load)
+)
 
 ENGINES = 2
 COUNTERS = ("write_free", "read_free", "written", "clean", "loaded", "declined")
@@ -69,14 +74,14 @@ class Twin:
         """HBM evicts the end of a request, the last block first."""
         ids = self.ids[self.offsets[request] : self.offsets[request + 1]].tolist()
         for id in reversed(ids[int(self.random.integers(len(ids) + 1)) // 2 :]):
-            kernel.demote(self.fast, e, id, now)
+            demote(self.fast, e, id, now)
             self.slow[e].demote(id, now)
 
     def fetch(self, e: int, request: int, now: int) -> None:
         """A request finds blocks behind those that hit, and loads what is worth it."""
         first, last = int(self.offsets[request]), int(self.offsets[request + 1])
         first += int(self.random.integers(last - first + 1)) // 2
-        found = int(kernel.find(self.fast, e, self.ids, first, last, now))
+        found = int(find(self.fast, e, self.ids, first, last, now))
         sources = self.slow[e].find(self.ids[first:last].tolist(), now)
         assert self.fast.source[:found].tolist() == [
             self.slow[e].tiers.index(source) for source in sources
@@ -84,7 +89,7 @@ class Twin:
         step = int(self.random.choice([0, 3, 20, 200]))
         price = np.cumsum(self.random.integers(0, 2 * step + 1, found))
         self.fast.recompute[:found] = price
-        chosen = int(kernel.choose(self.fast, e, found, now))
+        chosen = int(choose(self.fast, e, found, now))
         assert chosen == self.slow[e].choose(sources, price.tolist(), now)
         self.seen["found"] += found
         self.seen["loaded"] += chosen
@@ -95,7 +100,7 @@ class Twin:
             promised = self.slow[e].load_time(sources[:chosen], now)
             end = self.slow[e].load(ids, sources[:chosen], now)
             assert end == now + promised <= now + price[chosen - 1]
-            assert kernel.load(self.fast, e, self.ids, first, chosen, now) == end
+            assert load(self.fast, e, self.ids, first, chosen, now) == end
 
     def compare(self) -> None:
         kernel.check_integrity(self.fast)

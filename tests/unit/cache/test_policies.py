@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.blocks import chained_requests, loose_requests, trace_of
+from support.blocks import chained_requests, loose_requests, trace_of
 
 from servetwin.cache import (
     POLICIES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.blocks import trace_of
+from support.blocks import trace_of
 
 from servetwin.cache import POLICIES, replay
 from servetwin.report.cache_figures import hit_rate_by_capacity

@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.compiler import Compiler
 
-__all__ = ["KERNEL", "cache_folder", "entry", "entry_of", "inlined", "is_compiled", "outlined"]
+__all__ = [
+    "KERNEL",
+    "cache_folder",
+    "entry",
+    "entry_of",
+    "from_python",
+    "inlined",
+    "is_compiled",
+    "outlined",
+    "spliced",
+]
 
 KERNEL = (Path(__file__).parent,)
 """The files and folders whose code becomes this kernel."""
@@ -58,15 +69,52 @@ def is_compiled(sources: Iterable[Path] = KERNEL) -> bool:
     return any(cache_folder(sources).rglob("*.nbc"))
 
 
+class _Part(Compiler):
+    """Compiles a function that only kernels call: without a way in from Python.
+
+    A way in unpacks each of some eighty arrays, and machine code for it takes as long to
+    make as that of the function itself.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)  # type: ignore[no-untyped-call]
+        flags = self.state.flags
+        flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+
+    def compile_extra(self, function: Any) -> Any:
+        config: Any = numba.config
+        before = config.OPT
+        config.OPT = type(before)(1)  # the entry point optimizes whatever it is made of again
+        try:
+            result = super().compile_extra(function)  # type: ignore[no-untyped-call]
+        finally:
+            config.OPT = before
+        # numba knows a compiled function by a built-in one, which would be the way in.
+        name = f"{result.fndesc.mangled_name} is part of a kernel".join
+        result.target_context.insert_user_function(name, result.fndesc, [result.library])
+        return result._replace(entry_point=name)
+
+
 def inlined(function: F) -> F:
     """Compile a small function that disappears into its caller."""
-    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
+    compiled: F = numba.njit(forceinline=True, pipeline_class=_Part, **_OPTIONS)(function)
     return compiled
+
+
+def spliced(function: F) -> F:
+    """Put the code of a large function into that of its only caller, before it is compiled."""
+    compiled: F = numba.njit(inline="always", pipeline_class=_Part, **_OPTIONS)(function)
+    return compiled
+
+
+def from_python(function: Any) -> Any:
+    """Compile a part of a kernel once more, so that Python can call it."""
+    return numba.njit(**_OPTIONS)(function.py_func)
 
 
 def outlined(function: F) -> F:
     """Compile a function that is called rarely enough to stay on its own."""
-    compiled: F = numba.njit(**_OPTIONS)(function)
+    compiled: F = numba.njit(pipeline_class=_Part, **_OPTIONS)(function)
     return compiled
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from servetwin.cache.kernel.compile import from_python
 from servetwin.cache.kernel.links import end_of
 from servetwin.cache.kernel.state import FLOP_AWARE, MAIN, S3_FIFO, SMALL, VLLM_LRU, Pool
 
 __all__ = ["check_integrity"]
+
+_end_of = from_python(end_of)
 
 
 def check_integrity(pool: Pool) -> None:
@@ -55,7 +58,7 @@ def _check_counts(pool: Pool, r: int) -> None:
 
 def _members(pool: Pool, r: int, which: int) -> list[int]:
     """Walk a list, in both directions."""
-    end = int(end_of(pool, r, which))
+    end = int(_end_of(pool, r, which))
     found: list[int] = []
     number = int(pool.block[end]["next"])
     while number != end:

@@ -2,7 +2,7 @@
 
 from servetwin.sim.kernel import heap, loading
 from servetwin.sim.kernel.blocks import blocks_for
-from servetwin.sim.kernel.compile import entry, inlined
+from servetwin.sim.kernel.compile import entry, inlined, spliced
 from servetwin.sim.kernel.jump import boundary, catch_up, land, outlasts_clock, shorten, start
 from servetwin.sim.kernel.plan import make_plan
 from servetwin.sim.kernel.router import choose
@@ -100,7 +100,7 @@ def _take_arrival(state: State, settings: Record, world: Record) -> Int:
     return number
 
 
-@inlined
+@spliced
 def _arrive(state: State, settings: Record, world: Record, request: Int, now: Int) -> None:
     """Send the request to a replica, which is woken or cuts its jump short."""
     total = state.input_tokens[request] + state.output_tokens[request]
@@ -129,7 +129,7 @@ def _arrive(state: State, settings: Record, world: Record, request: Int, now: In
         _cut(state.times, settings, rep, r, now)
 
 
-@inlined
+@spliced
 def _end_load(state: State, settings: Record, now: Int) -> None:
     """The request whose load ends is ready; its replica wakes, or cuts its jump short."""
     r = state.home[state.loads.request[0]]
@@ -156,7 +156,7 @@ def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
         set_time(times, settings.leaves, r, boundary(rep, rep.jump))
 
 
-@inlined
+@spliced
 def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
     """Bring a replica to the end of its jump, and plan."""
     rep = state.replica[r]

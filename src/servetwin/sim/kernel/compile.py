@@ -11,11 +11,11 @@ import servetwin.cache.kernel as cache_kernel
 from servetwin import units
 from servetwin.cache import tiers
 from servetwin.cache.kernel import compile as compiling
-from servetwin.cache.kernel.compile import entry_of, inlined, outlined
+from servetwin.cache.kernel.compile import entry_of, inlined, outlined, spliced
 from servetwin.sim import routing
 from servetwin.types import attention, cost, deployment, result
 
-__all__ = ["cache_folder", "entry", "inlined", "is_compiled", "outlined"]
+__all__ = ["cache_folder", "entry", "inlined", "is_compiled", "outlined", "spliced"]
 
 SOURCES = (
     Path(__file__).parent,

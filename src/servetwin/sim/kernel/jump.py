@@ -9,7 +9,7 @@ import numpy as np
 
 from servetwin.sim.kernel import attention, ring
 from servetwin.sim.kernel.blocks import growth, phase_of, steps_that_fit
-from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import duration, without_prompts
 from servetwin.sim.kernel.gaps import bin_of, count_series
 from servetwin.sim.kernel.prefix import take
@@ -54,7 +54,7 @@ def outlasts_clock(rep: Record) -> Flag:
     return end + rep.growth * (further * (further - 1.0) / 2.0) > np.float64(CLOCK_END)
 
 
-@inlined
+@spliced
 def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) -> None:
     """Price the plan, and see how many further plans are sure to be like it."""
     rep.cost = duration(state, settings, rep)
@@ -178,7 +178,7 @@ def _take_in_turn(state: State, settings: Record, rep: Record, r: Int, plans: In
     rep.caught = plans
 
 
-@inlined
+@spliced
 def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     """Bring the replica to `now`, the end of its jump: the next plan is `step`."""
     steps = rep.jump

@@ -8,7 +8,7 @@ import numpy as np
 
 from servetwin.sim.kernel import attribution, loading, prefix
 from servetwin.sim.kernel.blocks import blocks_for
-from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
 from servetwin.sim.kernel.seats import preempt_last, take_seat
 from servetwin.sim.kernel.state import (
@@ -27,7 +27,7 @@ from servetwin.units import NOT_YET
 __all__ = ["make_plan"]
 
 
-@inlined
+@spliced
 def make_plan(state: State, settings: Record, rep: Record, r: Int) -> Flag:
     """Fill the replica's plan; return whether it had to preempt."""
     rep.prefill_tokens = 0
@@ -73,7 +73,7 @@ def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, t
     prefix.fill(state, settings, r, number)
 
 
-@inlined
+@spliced
 def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
     """vLLM and Sarathi. At most one prompt is unfinished, and it was admitted last."""
     phase = (
