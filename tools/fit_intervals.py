@@ -1,7 +1,10 @@
 """Fit the bands of `servetwin.calibrate.residuals` to the points of the scoreboard.
 
-servetwin study fidelity --out BOARD
-python tools/fit_intervals.py BOARD/fidelity-points.csv [MORE.csv …] [--write]
+    servetwin study fidelity --out BOARD
+    python tools/profiled_points.py DATA_DIR BOARD/profiled-points.csv
+    python tools/fit_intervals.py BOARD/*-points.csv [--write]
+
+Without --write, the bands are only printed.
 """
 
 from __future__ import annotations

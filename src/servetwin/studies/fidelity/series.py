@@ -133,7 +133,7 @@ def _rows(gpu: str, run: RunResult, measured: list[dict[str, str]]) -> list[dict
 
     timeline = run.timeline
     assert timeline is not None
-    simulated: dict[str, Floats] = {
+    simulated: dict[str, Any] = {
         "running requests": timeline.running.astype(float),
         "waiting requests": timeline.waiting.astype(float),
         "KV blocks in use (%)": timeline.kv_blocks.astype(float) * (100 / run.kv_capacity_blocks),
