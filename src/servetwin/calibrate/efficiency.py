@@ -214,8 +214,12 @@ class EfficiencyFit:
 
     def host(self) -> dict[str, float]:
         batch, seconds = tables.host_overheads(self.folder)
-        _, first = np.polyfit(batch, seconds, 1)
-        return {"step_us": 750.0, "blocking_us": float(first) * 1e6}
+        slope, first = np.polyfit(batch, seconds, 1)
+        return {
+            "step_us": 750.0,
+            "blocking_us": float(first) * 1e6,
+            "blocking_sequence_us": float(slope) * 1e6,
+        }
 
     def _report_both(
         self, title: str, predicted: Floats, measured: Floats, out: NDArray[np.bool_]

@@ -137,6 +137,8 @@ class HostCurve:
     """With scheduling overlapped."""
     blocking_us: float
     """More of it where planning does not overlap execution."""
+    blocking_sequence_us: float
+    """The same for each sequence that decodes."""
 
 
 @dataclass(frozen=True)

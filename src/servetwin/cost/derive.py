@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from servetwin.cost.attention import attention_cost
 from servetwin.cost.capacity import capacity_context
-from servetwin.cost.curves import Curves, Roof, curves_for
+from servetwin.cost.curves import US, Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
@@ -71,8 +71,10 @@ def derive_iteration(deployment: Deployment, curves: Curves) -> IterationCost:
     size = max(settings.max_num_batched_tokens, settings.max_num_seqs)
     linear, linear_slope = _tabled(per_batch, size)
     head, head_slope = _tabled(per_sample, settings.max_num_seqs)
-    host = curves.host
-    base = host.step_us + (0.0 if settings.plans_ahead else host.blocking_us)
+    host, blocking = curves.host, 0.0 if settings.plans_ahead else 1.0
+    base = host.step_us + blocking * host.blocking_us
+    batched = blocking if settings.max_num_seqs > 1 else 0.0
+    sequence = attention.decode_seq + batched * host.blocking_sequence_us * US
     # `A` and `W` count every pair twice.
     pair_unit = PS_PER_S * 2**ATTENTION_FRACTION_BITS / 2
     return IterationCost(
@@ -81,7 +83,7 @@ def derive_iteration(deployment: Deployment, curves: Curves) -> IterationCost:
         linear_slope=linear_slope,
         head=head,
         head_slope=head_slope,
-        decode_seq=round(attention.decode_seq * PS_PER_S),
+        decode_seq=round(sequence * PS_PER_S),
         decode_ctx=round(attention.decode_ctx * PS_PER_S),
         prefill_chunk=round(attention.prefill_chunk * PS_PER_S),
         prefill_attn=round(attention.prefill_pair * pair_unit),

@@ -21,8 +21,8 @@ GPUS = {
     "Intel Max 1550": "Max-1550",
     "Habana Gaudi2": "Gaudi2",
 }
-LLAMA = "llama.cpp"
-ENGINES = {"vLLM": "vLLM", "TensorRT-LLM": "TRT-LLM", LLAMA: LLAMA}
+VLLM, LLAMA = "vLLM", "llama.cpp"
+ENGINES = {VLLM: VLLM, "TensorRT-LLM": "TRT-LLM", LLAMA: LLAMA}
 Row = dict[str, str]
 
 
@@ -43,8 +43,9 @@ def load(folder: Path) -> MeasuredSet:
 SAID = (
     "tokens/s count inputs and outputs, over the time of the whole batch; TPOT is the whole "
     "time less that to the first token, over 1,023, of the batches of 16 that were timed twice",
-    "engine versions and settings are not stated, the paper is of 2024: a batch is sent at once, "
-    "planning does not overlap execution, other limits are vLLM's; 16 bits",
+    "engine versions and settings are not stated, the paper is of 2024: vLLM's planning did not "
+    "overlap execution then, TensorRT-LLM's C++ loop is taken to hide it; a batch is sent at once, "
+    "other limits are vLLM's; 16 bits",
     "llama.cpp: its figures are those of one sequence whatever the batch, and with batch 1 a "
     "prompt takes as long as an answer: batch is taken for the tokens of a prompt's chunk",
     "llama.cpp cuts models by layers, its default; A100 is taken for the 40 GB one, MI250 for a "
@@ -99,4 +100,5 @@ def _deployment(
         layers = Parallelism(pp=devices)
         budget = {"max_num_batched_tokens": size, "max_num_seqs": 1}
         return deploy(model, gpu, layers, scheduler="slots", max_model_len=limit, **budget)
-    return deploy(model, gpu, Parallelism(tp=devices), async_scheduling=False, max_model_len=limit)
+    ahead = engine != VLLM
+    return deploy(model, gpu, Parallelism(tp=devices), async_scheduling=ahead, max_model_len=limit)
