@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.blocks import chained_requests, loose_requests, trace_of
 
 from servetwin.cache import (
     POLICIES,
@@ -22,6 +21,7 @@ from servetwin.cache import (
 )
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
+from support.blocks import chained_requests, loose_requests, trace_of
 
 Requests = list[list[int]]
 

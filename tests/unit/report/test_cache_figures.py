@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from support.blocks import trace_of
-
 from servetwin.cache import POLICIES, replay
 from servetwin.report.cache_figures import hit_rate_by_capacity
+from support.blocks import trace_of
 
 TRACE = trace_of([[0, 1], [0, 1, 2], [3], [0, 1]])
 
