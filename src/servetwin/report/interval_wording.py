@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from servetwin.errors import counted
 from servetwin.report.wording import number, printable
 
 __all__ = ["evidence_lines", "interval_cell", "interval_lines"]
@@ -51,7 +52,7 @@ def evidence_lines(provenance: Mapping[str, Any]) -> dict[str, str]:
     errors = [
         f"{METRICS[name]} {100 * value:.0f} %" for name, value in found["median_error"].items()
     ]
-    off = f"{found['points']} points, off by {', '.join(errors)} (medians)"
+    off = f"{counted(found['points'], 'point')}, off by {', '.join(errors)} (medians)"
     text = f"nearest: {found['what']}, {found['source']}; {differs}; {off}"
     return {"Measured": printable(text)}
 
