@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from servetwin.cache.kernel.compile import from_python
 from servetwin.results.gaps import bin_of as defined_bin_of
 from servetwin.sim.kernel import blocks, cost, gaps, heap, jump, tree
 from servetwin.sim.kernel.state import FOREVER, REPLICA
@@ -15,10 +16,21 @@ from servetwin.sim.reference.cost import window_pairs
 from servetwin.sim.routing import SplitMix
 from servetwin.types.result import TokenGaps
 
+bin_of = from_python(gaps.bin_of)
+count_series = from_python(gaps.count_series)
+compiled_pairs = from_python(cost.window_pairs)
+growth = from_python(blocks.growth)
+steps_that_fit = from_python(blocks.steps_that_fit)
+push = from_python(heap.push)
+pop = from_python(heap.pop)
+set_time = from_python(tree.set_time)
+soonest = from_python(tree.soonest)
+boundaries_by = from_python(jump.boundaries_by)
+
 
 @given(st.integers(0, 2**62))
 def test_bins_follow_the_definition(gap: int) -> None:
-    assert gaps.bin_of(gap) == defined_bin_of(gap)
+    assert bin_of(gap) == defined_bin_of(gap)
 
 
 @given(
@@ -28,7 +40,7 @@ def test_bins_follow_the_definition(gap: int) -> None:
 )
 def test_a_series_is_counted_like_its_terms(first: int, step: int, length: int) -> None:
     counts = np.zeros(TokenGaps.BINS, np.int64)
-    gaps.count_series(counts, first, step, length, 3)
+    count_series(counts, first, step, length, 3)
     expected = np.zeros_like(counts)
     for index in range(length):
         expected[defined_bin_of(first + step * index)] += 3
@@ -38,7 +50,7 @@ def test_a_series_is_counted_like_its_terms(first: int, step: int, length: int) 
 @given(st.integers(1, 50), st.integers(0, 60), st.integers(1, 40))
 def test_window_pairs_sum_over_queries(tokens: int, done: int, window: int) -> None:
     expected = sum(min(2 * q + 1, 2 * window - 1) for q in range(done, done + tokens))
-    assert cost.window_pairs(tokens, done, window) == expected
+    assert compiled_pairs(tokens, done, window) == expected
     assert window_pairs(tokens, done, window) == expected
 
 
@@ -57,8 +69,8 @@ def test_block_growth(size: int, counts: list[int], plan: int, steps: int, free:
     settings = np.array([(size, shift)], [("block_size", "i8"), ("shift", "i8")])[0]
     needs = [int(phases[(plan + index) % size]) for index in range(steps)]
     fitting = sum(1 for upto in range(1, steps + 1) if sum(needs[:upto]) <= free)
-    assert blocks.growth(settings, phases, batch, plan, steps) == sum(needs)
-    assert blocks.steps_that_fit(settings, phases, batch, plan, steps, free) == fitting
+    assert growth(settings, phases, batch, plan, steps) == sum(needs)
+    assert steps_that_fit(settings, phases, batch, plan, steps, free) == fitting
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 1000)), max_size=60), st.data())
@@ -66,15 +78,15 @@ def test_heap_pops_in_order(pairs: list[tuple[int, int]], data: st.DataObject) -
     times, requests = np.zeros(64, np.int64), np.zeros(64, np.int32)
     expected: list[tuple[int, int]] = []
     for time, request in pairs:
-        heap.push(times, requests, len(expected), time, request)
+        push(times, requests, len(expected), time, request)
         heapq.heappush(expected, (time, request))
         if data.draw(st.booleans()):
             assert (times[0], requests[0]) == expected[0]
-            heap.pop(times, requests, len(expected))
+            pop(times, requests, len(expected))
             heapq.heappop(expected)
     while expected:
         assert (times[0], requests[0]) == expected[0]
-        heap.pop(times, requests, len(expected))
+        pop(times, requests, len(expected))
         heapq.heappop(expected)
 
 
@@ -85,9 +97,9 @@ def test_tree_names_the_first_of_the_soonest(count: int, updates: list[tuple[int
     plain = [int(FOREVER)] * count
     for replica, time in updates:
         plain[replica % count] = time
-        tree.set_time(times, leaves, replica % count, time)
+        set_time(times, leaves, replica % count, time)
         assert times[1] == min(plain)
-        assert tree.soonest(times, leaves) == plain.index(min(plain))
+        assert soonest(times, leaves) == plain.index(min(plain))
 
 
 @given(
@@ -113,7 +125,7 @@ def test_boundaries_by_a_time(
         return now + (gone if count else 0)
 
     for time in (int(now + share * (boundary(steps) - now)), boundary(steps), boundary(steps) - 1):
-        found = int(jump.boundaries_by(rep, time, steps))
+        found = int(boundaries_by(rep, time, steps))
         assert found == 0 or boundary(found) <= time
         assert found == steps or boundary(found + 1) > time
 
