@@ -47,7 +47,7 @@ def test_limits_are_those_of_a_rank_wherever_they_are_written(dp: int) -> None:
 
 def test_every_setting_but_outputs_is_saved() -> None:
     saved = set(resolved(settings(), build_deployment(settings())[0]))
-    left_out = {"out", "chrome_trace", "report", "engine_args"}
+    left_out = {"out", "chrome_trace", "report", "intervals", "engine_args"}
     assert saved == set(RunSettings.model_fields) - left_out
 
 

@@ -89,7 +89,7 @@ def test_correlation_leaves_the_distributions() -> None:
 
 
 def test_one_request() -> None:
-    for arrivals in (OpenLoop(1e-9), AtOnce(), ClosedLoop(32), Replay(generate(SPEC))):
+    for arrivals in (OpenLoop(1e-7), AtOnce(), ClosedLoop(32), Replay(generate(SPEC))):
         made = generate(replace(SPEC, requests=1, arrivals=arrivals))
         assert made.arrival.tolist() == [0]
 
