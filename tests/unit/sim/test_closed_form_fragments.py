@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -251,6 +253,67 @@ def test_an_interruption_leaves_what_was_written(tmp_path):
     write_opendc(tmp_path, plan, tasks)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "fragments.parquet", "tasks.parquet"]  # fmt: skip
+
+
+class Interrupting:
+    """A file in which Ctrl-C comes during one write, counted from 0 over all files."""
+
+    def __init__(self, file: Any, at: int, seen: list[int]) -> None:
+        self.file, self.at, self.seen = file, at, seen
+
+    def write(self, data: Any) -> int:
+        self.seen.append(len(data))
+        if len(self.seen) == self.at + 1:
+            signal.raise_signal(signal.SIGINT)
+        return self.file.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> Interrupting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def write_interrupted(folder: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Write with Ctrl-C in write number `at`; return how many writes there were."""
+    plan, tasks = plan_of()
+    seen: list[int] = []
+    before = Path.open
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda *a: Interrupting(before(*a), at, seen))
+        write_opendc(folder, plan, tasks, ExportOptions(200, say=lambda _: None))
+    return len(seen)
+
+
+def test_ctrl_c_in_any_write_leaves_whole_files(tmp_path, monkeypatch):
+    plan, _ = plan_of()
+    expected = [row[0] for row in all_of(plan)]
+    writes = write_interrupted(tmp_path / "none", -1, monkeypatch)
+    assert writes > 50
+    before = signal.getsignal(signal.SIGINT)
+    rows = []
+    for at in range(writes):
+        folder = tmp_path / str(at)
+        with pytest.raises(KeyboardInterrupt):
+            write_interrupted(folder, at, monkeypatch)
+        assert signal.getsignal(signal.SIGINT) is before
+        found = {path.name.partition(".")[0]: pq.read_table(path) for path in folder.iterdir()}
+        assert found["tasks"].num_rows == 40
+        if "fragments" in found:
+            assert found["fragments"]["id"].to_pylist() == expected[: len(found["fragments"])]
+        rows.append(len(found.get("fragments", ())))
+    assert rows == sorted(rows)
+    assert {0, 200, 400, 600, plan.total} == set(rows)
+
+
+def test_an_interruption_before_the_fragments_removes_those_of_a_former_one(tmp_path, monkeypatch):
+    (tmp_path / "fragments.partial.parquet").write_text("of a former run")
+    with pytest.raises(KeyboardInterrupt):
+        write_interrupted(tmp_path, 0, monkeypatch)
+    assert [path.name for path in tmp_path.iterdir()] == ["tasks.partial.parquet"]
 
 
 def test_a_failure_leaves_the_old_files(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.errors import InputError
+from servetwin.results.interruption import between_steps
 from servetwin.results.output import writing_to
 from servetwin.sim.closed_form.fragments import MILLE, FragmentPlan
 from servetwin.sim.closed_form.model import Device
@@ -87,15 +88,25 @@ def write_opendc(
 ) -> Exported:
     """Write both files into `folder`, under temporary names until they are complete.
 
-    An interruption leaves `tasks.partial.parquet` and `fragments.partial.parquet`, readable
-    up to the last row group, and raises again. Raises InputError where writing fails.
+    Ctrl-C is taken between two row groups. It leaves `tasks.partial.parquet` and
+    `fragments.partial.parquet` with the rows written by then, and KeyboardInterrupt goes on.
+    Raises InputError where writing fails.
     """
     rows = min(MOST_ROWS, max(options.flush_size, -(-plan.total // MOST_GROUPS)))
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _both(folder, options.say) as (task_file, fragment_file):
-            _write_tasks(task_file, plan, tasks)
-            _write_fragments(fragment_file, plan, rows, options)
+        with (
+            between_steps() as take_ctrl_c,
+            _both(folder, options.say) as (task_file, fragment_file),
+        ):
+            _write_tasks(task_file, plan, tasks, take_ctrl_c)
+
+            def written(done: int) -> None:
+                if options.progress:
+                    options.progress(done)
+                take_ctrl_c()
+
+            _write_fragments(fragment_file, plan, rows, replace(options, progress=written))
     notes = () if rows == options.flush_size else (_regrouped(options.flush_size, rows),)
     return Exported(
         tasks=folder / "tasks.parquet",
@@ -125,6 +136,7 @@ def _both(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, Path
     except KeyboardInterrupt:
         kept = []
         for path, name in zip(written, names, strict=True):
+            (folder / f"{name}.partial.parquet").unlink(missing_ok=True)
             if path.exists():
                 path.replace(folder / f"{name}.partial.parquet")
                 kept.append(f"{name}.partial.parquet")
@@ -135,7 +147,10 @@ def _both(folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Path, Path
             path.unlink(missing_ok=True)
 
 
-def _write_tasks(path: Path, plan: FragmentPlan, tasks: TaskTimes) -> None:
+def _write_tasks(
+    path: Path, plan: FragmentPlan, tasks: TaskTimes, written: Callable[[], None]
+) -> None:
+    """Write row group by row group, and call `written` after each."""
     import pyarrow as pa
 
     device, schema = plan.model.device, _task_schema()
@@ -153,6 +168,7 @@ def _write_tasks(path: Path, plan: FragmentPlan, tasks: TaskTimes) -> None:
             }
             arrays = [pa.array(columns[field.name], field.type) for field in schema]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
+            written()
 
 
 def _constants(device: Device, rows: int) -> dict[str, Any]:
