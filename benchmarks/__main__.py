@@ -15,7 +15,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-OWN = ("simulator", "prefix_caching", "cache", "closed_form", "pipeline", "commands")
+OWN = ("simulator", "prefix_caching", "kv_tiers", "cache", "closed_form", "pipeline", "commands")
 NAMES = (*OWN, "kavier", "own_profiler")
 
 
