@@ -15,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.sim.closed_form import ClosedForm, Servetwin, apply_correction
-from servetwin.sim.closed_form.correction import LoneRequests, every_other, fit_correction
+from servetwin.sim.closed_form.correction import (
+    Correction,
+    LoneRequests,
+    every_other,
+    fit_correction,
+)
 from servetwin.studies.kavier_experiments.models import Ours, kavier, ours
 from servetwin.studies.kavier_experiments.outcome import Row
 from servetwin.studies.kavier_experiments.published import published
 
-__all__ = ["PHASES", "READINGS", "Contest", "contest", "lone_requests", "mape"]
+__all__ = ["PHASES", "READINGS", "Contest", "contest", "fit_half", "lone_requests", "mape"]
 
 PHASES = ("prefill", "decode")
 READINGS = {"labelled": "kavier-a10", "counted": "kavier-a10-counted"}
@@ -85,13 +90,15 @@ def contest(reading: str, quick: bool) -> Contest:
     base = ours(chosen["model"], chosen["gpu"])
     fitted = {0: ours(chosen["model"], chosen["gpu"], READINGS[reading]).form}
     if not quick:
-        fitted[1] = _fit_to_others(base, reading)
+        correction = fit_half(base, reading, 1)
+        fitted[1] = Servetwin(base.deployment, apply_correction(base.deployment, correction))
     return Contest(reading, kavier(chosen["model"], chosen["gpu"]), base.form, fitted)
 
 
-def _fit_to_others(base: Ours, reading: str) -> Servetwin:
+def fit_half(base: Ours, reading: str, first: int) -> Correction:
+    """Fit to every other length, prefills and decodes, from number `first` (0 or 1) on."""
     parts = [lone_requests(phase, reading) for phase in PHASES]
-    chosen = every_other(parts[0].input_tokens.size, 1)
+    chosen = every_other(parts[0].input_tokens.size, first)
     halves = [part.part(chosen) for part in parts]
     points = LoneRequests(
         *(
@@ -99,8 +106,7 @@ def _fit_to_others(base: Ours, reading: str) -> Servetwin:
             for name in LoneRequests.__dataclass_fields__
         )
     )
-    correction = fit_correction(base.deployment, points)
-    return Servetwin(base.deployment, apply_correction(base.deployment, correction))
+    return fit_correction(base.deployment, points)
 
 
 def lone_requests(phase: str, reading: str) -> LoneRequests:
