@@ -157,7 +157,7 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
     from servetwin.sim.kernel import compile as compiling
 
     if not compiling.is_compiled():
-        options.say("compiling the simulator for this machine, once (up to a minute) …")
+        options.say("compiling the simulator for this machine, once (about 15 seconds) …")
     from servetwin.sim import kernel
 
     return kernel.run(inputs, options.progress)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
 from numba.core.compiler import Compiler
 
 __all__ = [
@@ -95,27 +96,55 @@ class _Part(Compiler):
         return result._replace(entry_point=name)
 
 
+class _Outlined(_Part):
+    """Compiles a part that is never copied into its callers."""
+
+    def compile_extra(self, function: Any) -> Any:
+        result = super().compile_extra(function)
+        compiled = result.library.get_function(result.fndesc.llvm_func_name)
+        compiled.add_function_attribute("noinline")
+        return result
+
+
+def _part(function: F, pipeline: type[_Part] = _Part, **options: Any) -> F:
+    """Have kernels compile `function`, once for all widths of signed integers."""
+    part: Any = numba.njit(pipeline_class=pipeline, **options, **_OPTIONS)(function)
+    template = part.get_call_template
+
+    def widened(arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        wide = {name: _wide(kind) for name, kind in named.items()}
+        return template(tuple(map(_wide, arguments)), wide)
+
+    part.get_call_template = widened
+    compiled: F = part
+    return compiled
+
+
+def _wide(kind: Any) -> Any:
+    """int64 for a narrower integer or a constant, which the caller converts."""
+    signed = isinstance(kind, types.Integer) and bool(getattr(kind, "signed", False))
+    return types.int64 if signed or isinstance(kind, types.IntegerLiteral) else kind
+
+
 def inlined(function: F) -> F:
     """Compile a small function that disappears into its caller."""
-    compiled: F = numba.njit(forceinline=True, pipeline_class=_Part, **_OPTIONS)(function)
-    return compiled
+    return _part(function, forceinline=True)
 
 
 def spliced(function: F) -> F:
     """Put the code of a large function into that of its only caller, before it is compiled."""
-    compiled: F = numba.njit(inline="always", pipeline_class=_Part, **_OPTIONS)(function)
-    return compiled
+    return _part(function, inline="always")
+
+
+def outlined(function: F) -> F:
+    """Compile a function that is called rarely enough to stay on its own."""
+    # Said outright: what is not said comes from the function that calls it first.
+    return _part(function, _Outlined, forceinline=False)
 
 
 def from_python(function: Any) -> Any:
     """Compile a part of a kernel once more, so that Python can call it."""
     return numba.njit(**_OPTIONS)(function.py_func)
-
-
-def outlined(function: F) -> F:
-    """Compile a function that is called rarely enough to stay on its own."""
-    compiled: F = numba.njit(pipeline_class=_Part, **_OPTIONS)(function)
-    return compiled
 
 
 def entry_of(folder: Path) -> Callable[[F], F]:

@@ -1,5 +1,6 @@
 """The order of events: arrivals, loads and iteration ends of the same time, then by number."""
 
+from servetwin.cache.kernel.reference import by_reference
 from servetwin.sim.kernel import heap, loading
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import entry, inlined, spliced
@@ -26,11 +27,12 @@ REJECTED = int(Status.REJECTED)
 
 
 @entry
-def run_slice(state: State, most_events: Int) -> Int:
+def run_slice(arrays: State, most_events: Int) -> Int:
     """Simulate up to `most_events` events.
 
     Return DONE, PAUSED, NEEDS_ROWS of snapshots, or OVERRUN: the clock has ended.
     """
+    state = by_reference(arrays)
     settings = state.settings[0]
     world = state.world[0]
     stop = world.events + most_events
@@ -59,8 +61,9 @@ def run_slice(state: State, most_events: Int) -> Int:
 
 
 @entry
-def finish_snapshots(state: State, rows: Int) -> None:
+def finish_snapshots(arrays: State, rows: Int) -> None:
     """Fill in the last snapshots, `rows` in all, of replicas that no event reached."""
+    state = by_reference(arrays)
     settings = state.settings[0]
     for r in range(settings.replicas):
         take_before(state, settings, state.replica[r], r, rows * settings.interval + 1)
