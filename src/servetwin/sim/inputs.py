@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
 from servetwin.errors import InputError
+from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import Prefixes
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
-from servetwin.units import NOT_YET
+from servetwin.units import NOT_YET, ceil_div
 
-__all__ = ["Outcome", "SimInputs", "SnapshotRows", "TooManyRowsError", "block_bytes", "prepare"]
+__all__ = [
+    "DecodeInputs",
+    "Outcome",
+    "SimInputs",
+    "SnapshotRows",
+    "TooManyRowsError",
+    "block_bytes",
+    "prepare",
+]
 
 Ints = NDArray[np.int64]
 
@@ -44,6 +53,8 @@ class SimInputs:
     """What the inputs share; None where nothing is cached."""
     tiers: tuple[TierLimits, ...] = ()
     """Below the HBM of each replica, the nearest first; none without `prefixes`."""
+    decode: DecodeInputs | None = None
+    """Where requests go with their first token; all the above is of the prefill pool then."""
 
     @property
     def lag(self) -> int:
@@ -58,11 +69,27 @@ class SimInputs:
         )
 
     def fits(self, input_tokens: int, output_tokens: int) -> bool:
+        """Whether a request could ever run, alone in an empty deployment."""
+        if self.decode is None:
+            return self.holds(input_tokens, output_tokens)
+        whole = output_tokens == 1 or self.decode.engine.holds(input_tokens, output_tokens)
+        return whole and self.holds(input_tokens, 1)
+
+    def holds(self, input_tokens: int, output_tokens: int) -> bool:
         """Whether a request could ever run, alone on an empty engine."""
         total = input_tokens + output_tokens
         stored = total - 1  # the last token is sampled, and never becomes an input
         blocks = -(-stored // self.settings.block_size)
         return total <= self.max_total_tokens and blocks <= self.capacity_blocks
+
+
+@dataclass(frozen=True)
+class DecodeInputs:
+    """The decode pool of a run, and the links to it."""
+
+    engine: SimInputs
+    """Of the same workload; its `decode` is None."""
+    link: TransferLink
 
 
 @dataclass(frozen=True)
@@ -99,8 +126,15 @@ class Outcome:
     cached_tokens: NDArray[np.int32] | None = None
     """Input tokens found in the cache on first admission; None where nothing is cached."""
     kv_transfer: Ints | None = None
-    """By request: how long blocks came from tiers below HBM; None without tiers."""
+    """By request: how long blocks came from tiers below HBM, or from the prefill replica; None
+    where there is neither."""
     tiers: tuple[TierTraffic, ...] = ()
+    """Of the prefill pool first, where there are two."""
+    prefill_replica: NDArray[np.int32] | None = None
+    """This and the next three only with a decode pool, see `RequestTable`."""
+    handover: Ints | None = None
+    handover_transfer: Ints | None = None
+    decode_peak_blocks: int = 0
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0
@@ -118,8 +152,33 @@ def prepare(
     snapshot_interval: int = 0,
     token_gaps: bool = True,
     prefixes: Prefixes | None = None,
+    decode_prefixes: Prefixes | None = None,
 ) -> SimInputs:
     """Reduce a deployment to the integers that a simulator needs."""
+
+    def watched(pool: SimInputs, seed: int) -> SimInputs:
+        return replace(pool, seed=seed, snapshot_interval=snapshot_interval, token_gaps=token_gaps)
+
+    inputs = watched(_prepare_pool(deployment, workload, cost, prefixes), seed)
+    if deployment.decode is None:
+        return inputs
+    if cost.decode is None:
+        raise ValueError("the cost has none of the decode pool")
+    target = deployment.pools[1]
+    engine = _prepare_pool(target, workload, cost.decode, decode_prefixes)
+    link = transfer_link(
+        deployment.decode,
+        deployment.model.layers,
+        block_bytes(target, cost.decode),
+        ceil_div(int(workload.input_tokens.max()), engine.settings.block_size),
+    )
+    # Its router draws other numbers than the one before it.
+    return replace(inputs, decode=DecodeInputs(watched(engine, seed ^ 1), link))
+
+
+def _prepare_pool(
+    deployment: Deployment, workload: Workload, cost: CostModel, prefixes: Prefixes | None
+) -> SimInputs:
     settings = deployment.settings
     tables = cost.iteration.attention
     if tables is not None and tables.max_decodes < settings.max_num_seqs:
@@ -137,9 +196,9 @@ def prepare(
         max_total_tokens=limit,
         replicas=deployment.replicas,
         router=deployment.router,
-        seed=seed,
-        snapshot_interval=snapshot_interval,
-        token_gaps=token_gaps,
+        seed=0,
+        snapshot_interval=0,
+        token_gaps=True,
         prefixes=prefixes,
         tiers=_tiers(deployment, cost, prefixes),
     )

@@ -5,6 +5,7 @@ from servetwin.types.cost import CostModel, IterationCost, MemoryPlan
 from servetwin.types.deployment import (
     ROUTERS,
     SCHEDULERS,
+    DecodePool,
     Deployment,
     EngineSettings,
     Parallelism,
@@ -28,6 +29,7 @@ __all__ = [
     "AttentionTables",
     "BlockHashes",
     "CostModel",
+    "DecodePool",
     "Deployment",
     "EngineSettings",
     "IterationCost",

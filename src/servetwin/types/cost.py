@@ -95,3 +95,5 @@ class CostModel:
     source: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
     """What the reader of a result should know about these figures."""
+    decode: CostModel | None = None
+    """Of the decode pool, where there is one; all the above is of the prefill pool then."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
 
-__all__ = ["ROUTERS", "SCHEDULERS", "Deployment", "EngineSettings", "Parallelism"]
+__all__ = ["ROUTERS", "SCHEDULERS", "DecodePool", "Deployment", "EngineSettings", "Parallelism"]
 
 SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
 """vLLM 0.19; Sarathi-Serve; Orca; FasterTransformer; llama.cpp; one request at a time."""
@@ -102,6 +102,31 @@ class Parallelism:
 
 
 @dataclass(frozen=True)
+class DecodePool:
+    """Engines that decode what others have prefilled, and the way KV blocks take to them."""
+
+    accelerator: Accelerator
+    link: Link
+    """Between the devices of one engine."""
+    transfer: Link
+    """From one prefill replica to one decode replica."""
+    parallelism: Parallelism = field(default_factory=Parallelism)
+    settings: EngineSettings = field(default_factory=EngineSettings)
+    replicas: int = 1
+    router: str = "round-robin"
+    layerwise: bool = True
+    """Send each layer's blocks while later layers are computed, not all after the prompt."""
+
+    def __post_init__(self) -> None:
+        _check_replicas(self.replicas, self.router)
+
+    @property
+    def devices(self) -> int:
+        """Devices of all its replicas together."""
+        return self.replicas * self.parallelism.devices
+
+
+@dataclass(frozen=True)
 class Deployment:
     """What is rented and how it is configured."""
 
@@ -113,14 +138,47 @@ class Deployment:
     replicas: int = 1
     """Independent engines behind the router."""
     router: str = "round-robin"
+    decode: DecodePool | None = None
+    """Where requests go with their first token; then all the above describes the prefill pool."""
 
     def __post_init__(self) -> None:
-        if self.replicas < 1:
-            raise ValueError("replicas must be at least 1")
-        if self.router not in ROUTERS:
-            raise ValueError(f"router must be one of {', '.join(ROUTERS)}")
+        _check_replicas(self.replicas, self.router)
+        if self.decode is None:
+            return
+        for name in ("block_size", "kv_cache_dtype"):
+            here, there = getattr(self.settings, name), getattr(self.decode.settings, name)
+            if here != there:
+                raise ValueError(
+                    f"{name} is {here} in the prefill pool and {there} in the decode pool: KV "
+                    "blocks can only move between engines that agree on it"
+                )
 
     @property
     def devices(self) -> int:
         """Devices of all replicas together."""
-        return self.replicas * self.parallelism.devices
+        decode = 0 if self.decode is None else self.decode.devices
+        return self.replicas * self.parallelism.devices + decode
+
+    @property
+    def pools(self) -> tuple[Deployment, ...]:
+        """It alone, or its prefill pool and its decode pool, each as if it were all there is."""
+        pool = self.decode
+        if pool is None:
+            return (self,)
+        decode = Deployment(
+            self.model,
+            pool.accelerator,
+            pool.link,
+            pool.parallelism,
+            pool.settings,
+            pool.replicas,
+            pool.router,
+        )
+        return replace(self, decode=None), decode
+
+
+def _check_replicas(replicas: int, router: str) -> None:
+    if replicas < 1:
+        raise ValueError("replicas must be at least 1")
+    if router not in ROUTERS:
+        raise ValueError(f"router must be one of {', '.join(ROUTERS)}")

@@ -53,9 +53,17 @@ class RequestTable:
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
     kv_transfer: Ints | None = None
-    """Picoseconds in which KV blocks came from tiers below HBM; 0 where none did."""
+    """Picoseconds in which KV blocks came from tiers below HBM, or from the prefill replica; 0
+    where none did."""
     completion_us: NDArray[np.float64] | None = None
     """`finish` as a simulator of float microseconds had it, to the last bit."""
+    prefill_replica: NDArray[np.int32] | None = None
+    """With a decode pool: where the prompt was computed; -1 for a request that nobody saw. Its
+    `replica` is where it was decoded; replicas are numbered through, the prefill pool first."""
+    handover: Ints | None = None
+    """Picoseconds from the first token to the plan on the decode replica that holds the next."""
+    handover_transfer: Ints | None = None
+    """Picoseconds of it in which its KV blocks were under way, or waited for the link."""
 
     def __post_init__(self) -> None:
         n = self.arrival.size

@@ -31,12 +31,19 @@ class Clock:
         request.prompt_begun, request.prompt_done = now, item.done
         request.marks = (self.prefill_time, self.prefill_tokens)
 
+    def join(self, item: Work, now: int) -> None:
+        """A plan made `now` is the first to decode a request that another pool prefilled."""
+        request = item.request
+        request.joined = now
+        request.marks = (self.prefill_time, self.prefill_tokens)
+
     def token(self, item: Work, now: int) -> None:
         """The request of `item` gets a token `now`."""
         request = item.request
         if item.decode:
             others = self.prefill_time - request.marks[0]
-            request.decode_time += now - request.last_token - others
+            begun = max(request.last_token, request.joined)
+            request.decode_time += now - begun - others
         elif request.last_token == NOT_YET:
             self._first_token(request, now, item.done + item.tokens - request.prompt_done)
         else:

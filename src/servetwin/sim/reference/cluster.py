@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 import numpy as np
 
 from servetwin.cache.tiers import TierTraffic
 from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.reference.engines import Engines, Event
 from servetwin.sim.reference.gaps import TokenGapCounter
-from servetwin.sim.reference.replica import Replica
-from servetwin.sim.reference.routers import Router
 from servetwin.sim.reference.snapshots import Snapshots
 from servetwin.sim.reference.state import Request
 from servetwin.sim.reference.tiered import TieredPool
 from servetwin.types import Status
 from servetwin.units import CLOCK_END_PS, NOT_YET
 
-__all__ = ["outcome_of", "run"]
+__all__ = ["Cluster", "Column", "column", "outcome_of", "run"]
 
-ARRIVAL, LOADED, ITERATION = range(3)
+ARRIVAL, LOADED, ITERATION = 0, 1, 3
+"""Between and behind them are the events of a decode pool, see `reference/pools.py`."""
+
+Column = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 class Cluster:
@@ -30,23 +33,20 @@ class Cluster:
         self.inputs = inputs
         self.check = check
         self.gaps = TokenGapCounter(inputs.token_gaps)
-        self.replicas = [Replica(inputs, self.gaps) for _ in range(inputs.replicas)]
-        self.router = Router(
-            inputs.router, [replica.pool for replica in self.replicas], inputs.seed
-        )
-        self.snapshots = Snapshots(inputs.snapshot_interval, self.replicas)
+        self.events: list[Event] = []
+        self.engines = Engines(inputs, self.gaps, self.events, LOADED, ITERATION)
+        self.replicas = self.engines.replicas
         columns = zip(workload.input_tokens, workload.output_tokens, workload.arrival, strict=True)
         self.requests = [
-            Request(number, int(i), int(o), int(t)) for number, (i, o, t) in enumerate(columns)
+            self.request(number, int(i), int(o), int(t)) for number, (i, o, t) in enumerate(columns)
         ]
-        self.home = [-1] * len(self.requests)
         self.status = [Status.UNFINISHED] * len(self.requests)
         self.children: dict[int, list[int]] = {}
         if workload.parent is not None:
             for number, parent in enumerate(workload.parent):
                 if parent >= 0:
                     self.children.setdefault(int(parent), []).append(number)
-        self.events = [
+        self.events += [
             (request.arrival, ARRIVAL, request.number)
             for request in self.requests
             if request.arrival != NOT_YET
@@ -54,54 +54,45 @@ class Cluster:
         heapq.heapify(self.events)
         self.handled = 0
 
+    def request(self, number: int, inputs: int, outputs: int, arrival: int) -> Request:
+        """Build what the engines know of a request."""
+        return Request(number, inputs, outputs, arrival)
+
     def run(self) -> None:
+        self.snapshots = Snapshots(self.inputs.snapshot_interval, self.replicas)
         while self.events:
             now, kind, number = heapq.heappop(self.events)
             if now > CLOCK_END_PS:
                 raise self.inputs.outlasts_clock()
             self.handled += 1
             self.snapshots.take_before(now)
-            if kind == ARRIVAL:
-                self._arrive(self.requests[number], now)
-            elif kind == LOADED:
-                home = self.home[number]
-                self.replicas[home].queues.loaded(self.requests[number])
-                self._rouse(home, now)
-            else:
-                self._iterate(number, now)
+            self.happen(kind, number, now)
             if self.check:
                 for replica in self.replicas:
                     replica.check_integrity()
         self.snapshots.finish()
 
+    def happen(self, kind: int, number: int, now: int) -> None:
+        if kind == ARRIVAL:
+            self._arrive(self.requests[number], now)
+        elif kind == LOADED:
+            self.engines.loaded(self.requests[number], now)
+        else:
+            for request in self.engines.iterate(number, now):
+                self.finish(request, now)
+
     def _arrive(self, request: Request, now: int) -> None:
-        if not self.inputs.fits(request.input_tokens, request.output_tokens):
-            self.status[request.number] = Status.REJECTED
-            self._release_children(request.number, now)
+        outputs = int(self.inputs.workload.output_tokens[request.number])
+        if self.inputs.fits(request.input_tokens, outputs):
+            self.engines.take(request, now)
             return
-        home = self.router.route(request)
-        self.home[request.number] = home
-        self.replicas[home].enqueue(request)
-        self._rouse(home, now)
+        self.status[request.number] = Status.REJECTED
+        self._release_children(request.number, now)
 
-    def _rouse(self, home: int, now: int) -> None:
-        """Have an idle replica plan."""
-        replica = self.replicas[home]
-        if replica.busy_until == NOT_YET:
-            replica.busy_until = now
-            heapq.heappush(self.events, (now, ITERATION, home))
-
-    def _iterate(self, home: int, now: int) -> None:
-        replica = self.replicas[home]
-        for request in replica.wake(now):
-            self.status[request.number] = Status.OK
-            self.router.finished(home, request)
-            self._release_children(request.number, now)
-        for end, request in replica.queues.begun:
-            heapq.heappush(self.events, (end, LOADED, request.number))
-        replica.queues.begun.clear()
-        if replica.busy_until != NOT_YET:
-            heapq.heappush(self.events, (replica.busy_until, ITERATION, home))
+    def finish(self, request: Request, now: int) -> None:
+        """A request has all its tokens."""
+        self.status[request.number] = Status.OK
+        self._release_children(request.number, now)
 
     def _release_children(self, number: int, now: int) -> None:
         think_time = self.inputs.workload.think_time
@@ -114,46 +105,52 @@ class Cluster:
 
 def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
     """Simulate; with `check`, assert the integrity of every replica after every event."""
+    if inputs.decode is not None:
+        from servetwin.sim.reference.pools import run_pools
+
+        return run_pools(inputs, check=check)
     cluster = Cluster(inputs, check=check)
     cluster.run()
     return outcome_of(cluster)
 
 
+def column(requests: Sequence[Request], name: str) -> Column:
+    """One attribute of all requests."""
+    return np.array([getattr(request, name) for request in requests], np.int64)
+
+
 def outcome_of(cluster: Cluster) -> Outcome:
     """What happened to whom, as columns."""
-    inputs, requests = cluster.inputs, cluster.requests
-
-    def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.array([getattr(request, name) for request in requests], np.int64)
-
+    inputs, requests, replicas = cluster.inputs, cluster.requests, cluster.replicas
+    cached = column(requests, "cached_tokens").astype(np.int32)
     return Outcome(
-        arrival=column("arrival"),
-        first_scheduled=column("first_scheduled"),
-        first_token=column("first_token"),
-        finish=column("finish"),
-        preemptions=column("preemptions").astype(np.int32),
-        replica=np.array(cluster.home, np.int32),
+        arrival=column(requests, "arrival"),
+        first_scheduled=column(requests, "first_scheduled"),
+        first_token=column(requests, "first_token"),
+        finish=column(requests, "finish"),
+        preemptions=column(requests, "preemptions").astype(np.int32),
+        replica=np.array(cluster.engines.home, np.int32),
         status=np.array(cluster.status, np.int8),
-        prefill_time=column("prefill_time"),
-        decode_time=column("decode_time"),
-        preempted_time=column("preempted_time"),
-        peak_blocks=max(replica.pool.peak for replica in cluster.replicas),
+        prefill_time=column(requests, "prefill_time"),
+        decode_time=column(requests, "decode_time"),
+        preempted_time=column(requests, "preempted_time"),
+        peak_blocks=max(replica.pool.peak for replica in cluster.engines.replicas),
         gaps=cluster.gaps.counts,
         snapshots=cluster.snapshots.rows(),
-        cached_tokens=None if inputs.prefixes is None else column("cached_tokens").astype(np.int32),
-        kv_transfer=column("kv_transfer") if inputs.tiers else None,
-        tiers=_traffic(cluster),
-        iterations=sum(replica.iterations for replica in cluster.replicas),
-        split_chunks=sum(replica.split_chunks for replica in cluster.replicas),
+        cached_tokens=None if inputs.prefixes is None else cached,
+        kv_transfer=column(requests, "kv_transfer") if inputs.tiers else None,
+        tiers=traffic(inputs, cluster.engines),
+        iterations=sum(replica.iterations for replica in replicas),
+        split_chunks=sum(replica.split_chunks for replica in replicas),
         events=cluster.handled,
     )
 
 
-def _traffic(cluster: Cluster) -> tuple[TierTraffic, ...]:
-    """Counts of each tier, summed over the replicas."""
-    pools = (replica.pool for replica in cluster.replicas)
+def traffic(inputs: SimInputs, engines: Engines) -> tuple[TierTraffic, ...]:
+    """Counts of each tier, summed over the replicas of a pool."""
+    pools = (replica.pool for replica in engines.replicas)
     counts = [pool.tiers.traffic() for pool in pools if isinstance(pool, TieredPool)]
     return tuple(
         TierTraffic(limits.name, *map(sum, zip(*(own[number] for own in counts), strict=True)))
-        for number, limits in enumerate(cluster.inputs.tiers)
+        for number, limits in enumerate(inputs.tiers)
     )

@@ -33,6 +33,9 @@ class Replica:
         self.clock = Clock(inputs.cost)
         self.executing = Batch()
         self.staged = Batch()
+        self.held: list[Request] = []
+        """Left, but their KV blocks are still to go to the decode pool."""
+        self.now = 0
         self.busy_until = NOT_YET
         self.iterations = 0
         self.split_chunks = 0
@@ -66,6 +69,7 @@ class Replica:
         return finished
 
     def _plan(self, now: int) -> Batch:
+        self.now = now
         if isinstance(self.pool, TieredPool):
             self.pool.now = now
         batch = self.planner(self.queues)
@@ -75,6 +79,8 @@ class Replica:
                 item.request.first_scheduled = now
             if not item.decode and item.request.prompt_begun == NOT_YET:
                 self.clock.begin_prompt(item, now)
+            if item.request.remote and item.request.joined == NOT_YET:
+                self.clock.join(item, now)
         self.iterations += bool(batch.work)
         self.split_chunks += sum(not item.samples for item in batch.work)
         self.pool.peak = max(self.pool.peak, self.pool.used)
@@ -111,14 +117,22 @@ class Replica:
         if self.hold_until_all_done and len(done) < len(running):
             return
         for request in done:
-            self.pool.release(request)
             running.remove(request)
+            if request.hands_over:
+                self.held.append(request)
+            else:
+                self.pool.release(request)
+
+    def let_go(self, request: Request) -> None:
+        """The decode pool has the blocks of `request`."""
+        self.held.remove(request)
+        self.pool.release(request)
 
     def check_integrity(self) -> None:
         """Assert that no block is lost and nobody waits twice."""
         queues = self.queues
         inside = [*queues.running, *queues.loading, *queues.ready]
-        self.pool.check_integrity(inside)
-        everyone = [request.number for request in (*queues.waiting, *inside)]
+        self.pool.check_integrity([*inside, *self.held])
+        everyone = [request.number for request in (*queues.waiting, *inside, *self.held)]
         assert len(everyone) == len(set(everyone))
         assert len(inside) <= self.inputs.settings.max_num_seqs

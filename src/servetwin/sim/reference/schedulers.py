@@ -31,6 +31,8 @@ class Queues:
     """Have all of them, and are admitted before those who wait."""
     begun: list[tuple[int, Request]] = field(default_factory=list)
     """Loads that nobody has looked at yet: when they end, and whose they are."""
+    fetch: Callable[[Request, int], int] | None = None
+    """Have the KV of a remote request come, with blocks for so many tokens; return when it ends."""
 
     @property
     def width(self) -> int:
@@ -48,13 +50,13 @@ class Queues:
             head = queue[0]
             if queue is self.waiting and self.pool.needs(head, holds(head)) > self.pool.free:
                 return None
-            done = head.computed or self.pool.cached(head)
+            done = head.input_tokens if head.remote else head.computed or self.pool.cached(head)
             if most is not None and head.known_tokens - done > most:
                 return None
             queue.popleft()
             if queue is self.waiting and not self._enter(head, holds(head)):
                 continue  # it loads
-            head.prompt_end = head.known_tokens
+            head.prompt_end = head.computed if head.remote else head.known_tokens
             head.prompt_begun = NOT_YET
             self.running.append(head)
             return head
@@ -64,7 +66,11 @@ class Queues:
         """Give `request` a slot and what HBM has of it; False where it loads more first."""
         taken = {other.slot for other in (*self.running, *self.loading)}
         request.slot = next(slot for slot in range(self.width) if slot not in taken)
-        end = self.pool.load(request, tokens)
+        if request.remote:
+            assert self.fetch is not None
+            end: int | None = self.fetch(request, tokens)
+        else:
+            end = self.pool.load(request, tokens)
         if end is None:
             self.pool.begin(request)
             return True
@@ -98,6 +104,7 @@ class Queues:
         victim.preemptions += 1
         victim.computed = 0
         victim.prompt_end = 0
+        victim.remote = False
         if not victim.exhausted:
             self.waiting.appendleft(victim)
         return victim
@@ -159,7 +166,7 @@ def plan_orca(queues: Queues) -> Batch:
     most = None  # the first prompt may be as long as it likes
     while head := queues.admit(queues.whole_sequence, most):
         pool.grow(head, queues.whole_sequence(head))
-        tokens = head.prompt_end - head.computed
+        tokens = head.known_tokens - head.computed
         queues.compute(batch, head, tokens)
         budget -= tokens
         most = budget
@@ -175,7 +182,7 @@ def plan_static(queues: Queues) -> Batch:
         return batch
     while head := queues.admit(queues.whole_sequence):
         pool.grow(head, queues.whole_sequence(head))
-        queues.compute(batch, head, head.prompt_end - head.computed)
+        queues.compute(batch, head, head.known_tokens - head.computed)
     return batch
 
 

@@ -39,6 +39,14 @@ class Request:
     decode_time: int = 0
     preempted_time: int = 0
     slot: int = -1
+    hands_over: bool = False
+    """Goes on to a decode pool with its first token, which is its last here."""
+    remote: bool = False
+    """Its prompt was computed by a prefill replica, whose KV it has or will have."""
+    joined: int = NOT_YET
+    """When the plan was made that holds its first decode there."""
+    handover_transfer: int = 0
+    """Picoseconds in which that KV came, or waited for the link."""
     first_scheduled: int = NOT_YET
     first_token: int = NOT_YET
     last_token: int = NOT_YET
