@@ -304,8 +304,13 @@ def test_a_run_result_has_metrics_and_cached_tokens():
 
 
 def test_requests_that_no_engine_would_take_are_counted():
-    result = run_closed_form(workload((9000, 1), (10, 1), (8192, 1)), ours())
-    assert any(note.startswith("2 requests have more than the 8,192") for note in result.notes)
+    two, one = (
+        run_closed_form(workload((9000, 1), (10, 1), (last, 1)), ours()).notes[-1]
+        for last in (8192, 10)
+    )
+    rest = "with more than the 8,192 tokens that the model or its KV cache can hold"
+    assert two == f"2 requests {rest}: an engine would reject them"
+    assert one == f"1 request {rest}: an engine would reject it"
 
 
 def test_a_timeline_holds_cache_and_utilisation(kavier):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from servetwin import __version__
 from servetwin.cache.prompt_cache import PromptCache, PromptHits, PromptKeys, look_up, prompt_keys
+from servetwin.errors import counted
 from servetwin.sim.closed_form.checks import check_clock, exact_sum, token_column
 from servetwin.sim.closed_form.fragments import FragmentPlan, plan_fragments
 from servetwin.sim.closed_form.model import ClosedForm, Requests
@@ -210,8 +211,9 @@ def _notes(workload: Workload, model: ClosedForm, keys: PromptKeys | None) -> tu
         beyond = int(np.count_nonzero(total > model.max_tokens))
         if beyond:
             notes.append(
-                f"{beyond:,} requests have more than the {model.max_tokens:,} tokens that the "
-                "model or its KV cache can hold: an engine would reject them"
+                f"{counted(beyond, 'request')} with more than the {model.max_tokens:,} tokens "
+                "that the model or its KV cache can hold: an engine would reject "
+                f"{'it' if beyond == 1 else 'them'}"
             )
     return (*model.notes, *notes)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from servetwin.cost.energy import EIGHT
+from servetwin.errors import counted
 from servetwin.sim.closed_form import ClosedFormOptions, ClosedFormResult, run_closed_form
 from servetwin.studies.kavier_experiments import energy
 from servetwin.studies.kavier_experiments.models import WHOLE_MS, hours_of, kavier, ours
@@ -75,8 +76,8 @@ def run(
     notes += _notes(gpu.name)
     return Outcome(
         study="kavier-2",
-        title=f"Kavier, experiment 2: KV cache on and off, {len(given.workload):,} requests "
-        f"on one {table['gpu']}",
+        title="Kavier, experiment 2: KV cache on and off, "
+        f"{counted(len(given.workload), 'request')} on one {table['gpu']}",
         about={**given.about(), "power_of": gpu.name, "pue": pue, "quick": quick},
         tables={
             "hours": Table("GPU hours", hours, HOURS),
