@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +10,7 @@ from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
 from servetwin.studies.kavier.running import Done, Job, check_run, run_one
 from servetwin.studies.kavier.settings import Sweep
+from servetwin.studies.progress import counting
 
 if TYPE_CHECKING:
     from servetwin.studies.kavier.opendc_post import PostProcessed
@@ -21,6 +19,12 @@ __all__ = ["SCHEMA", "PostJob", "SimulationJob", "post_processing", "simulations
 
 SCHEMA = "servetwin.kavier/1"
 SUMMARY, EFFICIENCY, POWER = "summary.json", "efficiency.json", "powerSource.parquet"
+
+RUN_FILES = tuple(
+    f"{name}{kind}.parquet" for name in ("tasks", "fragments") for kind in ("", ".partial")
+)
+NAMED = 3
+"""Folders of former runs that a note names."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ def simulations(job: SimulationJob, json: bool) -> None:
     for found in traces.values():
         notes += found.notes
     for number, run in enumerate(job.sweep.runs):
-        with _progress(f"run {number + 1} of {len(job.sweep.runs)}") as told:
-            place = _place(job, number)
+        place = _place(job, number)
+        with counting(f"run {number + 1} of {len(job.sweep.runs)}", "fragments") as told:
             done.append(run_one(run, traces[run.trace].workload, Job(job.rates, place, told)))
         notes += done[-1].notes
+    notes += _left_over(job)
     content = _content(job, done, notes)
     if job.folder is not None:
         with writing_to(job.folder):
@@ -95,6 +100,24 @@ def _place(job: SimulationJob, number: int) -> Path | None:
     return job.folder / ",".join(names)
 
 
+def _left_over(job: SimulationJob) -> list[str]:
+    """Say which runs in the output folder are not of this sweep; their files stay."""
+    if job.folder is None:
+        return []
+    own = {_place(job, number) for number in range(len(job.sweep.runs))}
+    others = [path for path in (job.folder, *_folders(job.folder)) if path not in own]
+    names = [str(path) for path in others if any((path / name).exists() for name in RUN_FILES)]
+    if not names:
+        return []
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    where = f"{', '.join(names[:NAMED])}{more}"
+    return [f"kept from former commands, not in {SUMMARY}: {where}"]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
 def _content(job: SimulationJob, done: list[Done], notes: list[str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -102,21 +125,6 @@ def _content(job: SimulationJob, done: list[Done], notes: list[str]) -> dict[str
         "runs": [run.describe() for run in done],
         "notes": list(dict.fromkeys(notes)),
     }
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None] | None]:
-    """Count fragments on a terminal, say nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-    text = TextColumn("{task.description}: {task.completed:,.0f} fragments")
-    with Progress(text, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda fragments: bar.update(task, completed=fragments)
 
 
 def post_processing(job: PostJob, json: bool) -> None:

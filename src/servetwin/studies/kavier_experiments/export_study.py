@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servetwin.errors import InputError, nearest
+from servetwin.errors import InputError, counted, nearest
 from servetwin.sim.closed_form import (
     ClosedForm,
     ExportOptions,
@@ -23,6 +22,7 @@ from servetwin.studies.kavier_experiments.models import kavier, ours
 from servetwin.studies.kavier_experiments.outcome import Check, Column, Outcome, Row, Table
 from servetwin.studies.kavier_experiments.published import published
 from servetwin.studies.kavier_experiments.traces import load_trace
+from servetwin.studies.progress import counting
 from servetwin.workload import take
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def run(trace: Path | None, quick: bool, rates: Sequence[float], model: str) -> 
     ]
     return Outcome(
         study="kavier-1.3",
-        title=f"Kavier, experiment 1.3: cost of the export rate, {len(given.workload):,} requests",
+        title="Kavier, experiment 1.3: cost of the export rate, "
+        f"{counted(len(given.workload), 'request')}",
         about={**given.about(), "model": model, "quick": quick},
         tables={"rates": Table(f"Times of the model {model}", rows, COLUMNS)},
         checks=[
@@ -107,8 +108,6 @@ def _chart(rows: list[Row]) -> Chart:
 
 def _row(workload: Workload, form: ClosedForm, rate: float, comparable: bool) -> Row:
     row = measure_rate(workload, form, rate)
-    if sys.stderr.isatty():
-        print(f"{rate:g} s: {row['wall_s']:.1f} s", file=sys.stderr, flush=True)
     table = published("export_rate")
     known = dict(zip(table["seconds"], table["wall_s"], strict=True)) if comparable else {}
     target = known.get(rate)
@@ -123,7 +122,11 @@ def measure_rate(workload: Workload, form: ClosedForm, rate: float) -> Row:
     plan = run_closed_form(workload, form).fragments(rate)
     count = sum(map(len, plan.batches(1 << 16)))
     memory_s = time.perf_counter() - start
-    with tempfile.TemporaryDirectory() as folder:
+    label = f"export rate {rate:g} s"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        counting(label, "fragments", plan.total) as progress,
+    ):
         start = time.perf_counter()
         result = run_closed_form(workload, form)
         tokens = workload.input_tokens.astype(np.int64) + workload.output_tokens
@@ -131,7 +134,8 @@ def measure_rate(workload: Workload, form: ClosedForm, rate: float) -> Row:
             Path(folder),
             result.fragments(rate),
             TaskTimes(result.arrivals(), tokens),
-            ExportOptions(FLUSH_SIZE),
+            # The folder is removed, so there is nothing to say of what an interruption leaves.
+            ExportOptions(FLUSH_SIZE, progress=progress, say=lambda _: None),
         )
         wall_s = time.perf_counter() - start
         size = files.fragments.stat().st_size
