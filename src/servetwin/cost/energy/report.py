@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from servetwin.cost.energy.footprint import Footprint, Intervals, Rates, footprint
 from servetwin.cost.energy.load import DevicePower, default_meta_model, device_power
 from servetwin.cost.energy.meta_power import MetaModel
-from servetwin.cost.energy.timeline_work import mean_lengths, replica_work, spread
+from servetwin.cost.energy.timeline_work import Lengths, mean_lengths, replica_work, spread
 from servetwin.cost.energy.utilization import utilization
 from servetwin.errors import InputError
 from servetwin.types import CostModel, Deployment, RunResult, Status
@@ -92,9 +92,9 @@ def energy_of(
     device = device_power(deployment.accelerator)
     meta = options.meta or default_meta_model()
     seconds = _lengths(run)
+    known = device, meta, seconds, mean_lengths(run.requests)
     parts = [
-        _replica(run, deployment, cost, (device, meta, seconds), replica)
-        for replica in range(deployment.replicas)
+        _replica(run, deployment, cost, known, replica) for replica in range(deployment.replicas)
     ]
     # From (replica, row of that replica) to the order of the timeline.
     rows = {
@@ -152,13 +152,13 @@ def _replica(
     run: RunResult,
     deployment: Deployment,
     cost: CostModel,
-    power: tuple[DevicePower, MetaModel, Floats],
+    known: tuple[DevicePower, MetaModel, Floats, Lengths],
     replica: int,
 ) -> _Part:
-    device, meta, seconds = power
+    device, meta, seconds, lengths = known
     assert run.timeline is not None
     rows = slice(replica, None, deployment.replicas)
-    work = replica_work(run.timeline, rows, deployment, cost, mean_lengths(run.requests))
+    work = replica_work(run.timeline, rows, deployment, cost, lengths)
     work = spread(work, seconds)
     load = device.curve.load(utilization(deployment, cost, work))
     duty = work.seconds / seconds
