@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servetwin.cache.prompt_cache import PromptCache, PromptKeys
-from servetwin.catalog import find_accelerator, find_link, find_model
+from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
+from servetwin.cost.memory import kv_bytes
 from servetwin.errors import InputError
 from servetwin.results.metrics import compute
 from servetwin.sim import SimOptions, closed_form, simulate
@@ -30,6 +31,7 @@ from servetwin.sim.closed_form import (
     token_column,
 )
 from servetwin.sim.closed_form.checks import exact_sum
+from servetwin.sim.closed_form.traffic import pairs_seen
 from servetwin.sim.reference.cost import duration
 from servetwin.sim.reference.state import Batch, Request, Work
 from servetwin.types import CostModel, Deployment, Workload
@@ -187,7 +189,69 @@ def test_a_hit_does_not_count_as_work_of_the_gpu():
 
 
 def test_grouped_heads_are_cheaper_to_cache_than_kavier_thinks(kavier):
-    assert kavier.kv_bytes_per_token == 4 * ours().kv_bytes_per_token
+    assert kavier.cache.token == 4 * ours().cache.token
+
+
+# windows
+
+WINDOWED = ["google/gemma-3-27b-it", "openai/gpt-oss-20b", "mistralai/Mistral-7B-v0.1"]
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_decode_reads_no_more_than_the_window(name):
+    """Step by step: layers with a window read min(context, window) tokens, the others all."""
+    target, derived = deployment(name)
+    cost, model = derived.iteration, Servetwin(target, derived)
+    window = cost.window
+    assert window == target.model.sliding_window > 0
+    assert cost.decode_window_ctx > 0
+    fixed = cost.base + int(cost.linear[1]) + int(cost.head[1]) + cost.decode_seq
+    for given_tokens, made in ((1, 2 * window), (window - 3, 7), (window, 5), (3 * window, 40)):
+        contexts = [given_tokens + step for step in range(1, made)]
+        expected = sum(
+            fixed + cost.decode_ctx * c + cost.decode_window_ctx * min(c, window) for c in contexts
+        )
+        assert model.decode(column(given_tokens), column(made))[0] == expected
+
+
+@pytest.mark.parametrize("name", [*WINDOWED, "meta-llama/Meta-Llama-3-8B"])
+def test_the_cache_is_that_of_the_memory_plan(name):
+    target, derived = deployment(name)
+    model = Servetwin(target, derived)
+    lengths = np.array([0, 1, 100, 1024, 4096, 5000, 60_000])
+    expected = [kv_bytes(target.model, int(n)) for n in lengths]
+    np.testing.assert_allclose(model.cache.of(lengths.astype(np.float64)), expected, rtol=1e-12)
+
+
+@given(st.integers(0, 60), st.integers(0, 70))
+def test_pairs_within_a_window(tokens, window):
+    """Each token sees itself by half and what is before it, in a window of so many."""
+    seen = [min(at + 0.5, float(window)) for at in range(tokens)]
+    assert pairs_seen(np.array([float(tokens)]), window)[0] == sum(seen)
+
+
+def test_utilisation_counts_what_the_windows_leave():
+    """Far beyond the window a decode step moves weights, a full cache of few layers, and W."""
+    target, derived = deployment("google/gemma-3-27b-it")
+    model, length = Servetwin(target, derived), 100_000
+    asked, made = column(length), column(2)
+    times = Requests(asked, made, model.prefill(asked), model.decode(asked, made))
+    phases = model.phases(times)
+    counted = count_parameters(target.model)
+    weights = derived.memory.weights * counted.active / counted.total
+    moved = weights + kv_bytes(target.model, length + 1)
+    expected = moved / target.accelerator.bandwidth / (times.decode[0] / PS_PER_S)
+    assert phases.first[0] == pytest.approx(expected, rel=1e-6)
+    assert 0.5 < phases.first[0] < 1
+    assert phases.head[0] < 1
+
+
+def test_a_long_request_fits_where_its_windows_are_small():
+    target, derived = deployment("google/gemma-3-27b-it")
+    model = Servetwin(target, derived)
+    blocks = derived.memory.capacity_blocks * target.settings.block_size
+    assert blocks < model.max_tokens <= target.settings.max_model_len
+    assert kv_bytes(target.model, model.max_tokens) <= derived.memory.kv
 
 
 # bad values
@@ -318,7 +382,7 @@ def test_a_timeline_holds_cache_and_utilisation(kavier):
     assert timeline.tokens[0] == 0
     assert np.all(np.diff(timeline.tokens) > 0)
     assert timeline.tokens[-1] < 1100
-    np.testing.assert_allclose(timeline.kv_bytes, timeline.tokens * kavier.kv_bytes_per_token)
+    np.testing.assert_allclose(timeline.kv_bytes, timeline.tokens * kavier.cache.token)
     np.testing.assert_allclose(timeline.kv_share, timeline.kv_bytes / 24e9)
     assert timeline.gpu_utilisation.tolist()[:3] == [0.5, 0.5, 0.95]
     assert timeline.gpu_utilisation[-1] == 0.5

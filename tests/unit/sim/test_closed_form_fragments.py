@@ -29,7 +29,7 @@ from servetwin.sim.closed_form import (
     write_opendc,
 )
 from servetwin.sim.closed_form.fragments import MILLE
-from servetwin.sim.closed_form.model import Phases, Requests
+from servetwin.sim.closed_form.model import CacheSize, Phases, Requests
 from servetwin.types import Workload
 from servetwin.units import PS_PER_MS, PS_PER_S
 
@@ -94,7 +94,7 @@ class Ramp:
     """Utilisation 0.2 in the prefill, then from 0.5 down to 0.3."""
 
     device = KAVIER.device
-    kv_bytes_per_token = 0.0
+    cache = CacheSize(0.0)
 
     def phases(self, requests: Requests, kv_cache: bool = True) -> Phases:
         assert kv_cache
@@ -137,7 +137,7 @@ def test_the_cache_grows_with_the_tokens(times, rows):
     requests = replace(requests, input_tokens=requests.input_tokens * 9000)
     plan = plan_fragments(KAVIER, requests, 0.1)
     found = np.concatenate([b.kv.copy() for b in plan.batches(rows, kv=True)])
-    token = KAVIER.kv_bytes_per_token / KAVIER.device.memory * MILLE
+    token = KAVIER.cache.token / KAVIER.device.memory * MILLE
     at = 0
     for row, count in enumerate(plan.counts.tolist()):
         prefill, whole = requests.prefill[row], requests.prefill[row] + requests.decode[row]
@@ -151,6 +151,24 @@ def test_the_cache_grows_with_the_tokens(times, rows):
         expected = np.minimum(tokens * token, 65535)
         np.testing.assert_allclose(found[at : at + count], expected, atol=1.01)
         at += count
+
+
+class Windowed:
+    """A million bytes a token; half as much within a window of 100; ten million to begin with."""
+
+    cache = CacheSize(1e6, 5e5, 100, 1e7)
+    device = replace(KAVIER.device, memory=1e9)
+    phases = KAVIER.phases
+
+
+def test_a_window_bends_the_growth_of_the_cache():
+    requests = Requests(*(np.array([value], np.int64) for value in (
+        80, 60, 8 * 100 * PS_PER_MS, 60 * 100 * PS_PER_MS)))  # fmt: skip
+    plan = plan_fragments(Windowed(), requests, 0.1)
+    found = np.concatenate([batch.kv.copy() for batch in plan.batches(7, kv=True)])
+    tokens = [10 * i for i in range(8)] + [80 + i for i in range(60)]
+    expected = [n and 10 + n + min(n, 100) // 2 for n in tokens]
+    np.testing.assert_allclose(found, expected, atol=1.01)
 
 
 def test_without_kv_cache_nothing_is_held():

@@ -67,11 +67,12 @@ class FragmentPlan:
         task, duration = np.empty(rows, np.int32), np.empty(rows, np.int64)
         usage, cache = np.empty(rows, np.uint16), np.empty(rows if kv else 0, np.uint16)
         out = task, duration, usage
+        size = self._cache_mille()
         row = 0
         for at in range(0, self.counts.size, REQUESTS_AT_ONCE):
             some = slice(at, at + REQUESTS_AT_ONCE)
             bounds, levels = self._pieces(some)
-            cached = self._cache_pieces(some)
+            held = self._token_pieces(some)
             totals, counts = self.duration_ms[some], self.counts[some]
             request = done = 0
             while request < counts.size:
@@ -80,7 +81,7 @@ class FragmentPlan:
                     start, at, self.step_ms, totals, counts, bounds, levels, out
                 )
                 if kv:
-                    fill_cache(start, row, counts, *cached, cache)
+                    fill_cache(start, row, counts, *held, size, cache)
                 if row == rows:
                     yield FragmentBatch(*out, cache if kv else None)
                     row = 0
@@ -88,15 +89,25 @@ class FragmentPlan:
             part = cache[:row] if kv else None
             yield FragmentBatch(task[:row], duration[:row], usage[:row], part)
 
-    def _cache_pieces(self, some: slice) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """Ends of prefill and decode in fragments, and the cache at both in thousandths."""
+    def _token_pieces(self, some: slice) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Ends of prefill and decode in fragments, and the cached tokens at both."""
         requests = self.requests.part(some)
         step = self.step_ms * PS_PER_MS
-        token = MILLE * self.model.kv_bytes_per_token / self.model.device.memory
-        given = requests.input_tokens * (token if self.kv_cache else 0.0)
-        made = requests.output_tokens * (token if self.kv_cache else 0.0)
+        given = requests.input_tokens.astype(np.float64)
         whole = requests.prefill + requests.decode
-        return (requests.prefill / step, whole / step), (given, given + made)
+        return (requests.prefill / step, whole / step), (given, given + requests.output_tokens)
+
+    def _cache_mille(self) -> tuple[float, float, float, float]:
+        """CacheSize in thousandths of the device's memory."""
+        size, mille = self.model.cache, MILLE / self.model.device.memory
+        if not self.kv_cache:
+            return 0.0, 0.0, 0.0, 0.0
+        return (
+            size.token * mille,
+            size.near_token * mille,
+            float(size.window),
+            size.sequence * mille,
+        )
 
     def _pieces(self, some: slice) -> tuple[tuple[Ints, Ints], tuple[Any, Any, Any, Any]]:
         """Pieces of the utilisation, in fragments: one belongs where it starts."""

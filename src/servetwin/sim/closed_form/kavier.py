@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from servetwin.sim.closed_form.checks import check_clock
 from servetwin.sim.closed_form.library import KavierGpu, KavierModel
-from servetwin.sim.closed_form.model import Device, Phases, Requests
+from servetwin.sim.closed_form.model import CacheSize, Device, Phases, Requests
 from servetwin.units import PS_PER_S
 
 __all__ = ["Kavier"]
@@ -45,7 +45,7 @@ class Kavier:
         self.overhead = round(PREFILL_OVERHEAD_S * PS_PER_S)
         self.input_token = round(arithmetic * PS_PER_S)
         self.output_token = round(max(arithmetic, memory) * PS_PER_S)
-        self.kv_bytes_per_token = model.kv_bytes_per_token
+        self.cache = CacheSize(model.kv_bytes_per_token)
         self.device = Device(
             name=gpu.name,
             memory=gpu.memory_gb * 1e9,

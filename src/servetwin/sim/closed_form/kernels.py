@@ -168,14 +168,17 @@ def fill_cache(
     counts: Ints,
     edges: tuple[Any, Any],
     levels: tuple[Any, Any],
+    size: tuple[float, float, float, float],
     out: Any,
 ) -> None:
     """Write the KV cache at each fragment's start, for those `fill_fragments` just wrote.
 
-    It grows evenly up to `levels[0]` at the end of the prefill, then to `levels[1]` at that
-    of the decode; `edges` are these ends in fragments, not rounded.
+    Its tokens grow evenly up to `levels[0]` at the end of the prefill, then to `levels[1]` at
+    that of the decode; `edges` are these ends in fragments, not rounded. `size` is a CacheSize
+    in thousandths of the memory.
     """
     row, request, done = start
+    far, near, window, fixed = size
     while row < rows:
         stop = min(counts[request], done + rows - row)
         prefill, whole = edges[0][request], edges[1][request]
@@ -183,7 +186,10 @@ def fill_cache(
         rise = middle / prefill if prefill > 0 else 0.0
         climb = (last - middle) / (whole - prefill) if whole > prefill else 0.0
         for j in range(done, stop):
-            level = rise * j if j < prefill else middle + climb * (j - prefill)
+            tokens = rise * j if j < prefill else middle + climb * (j - prefill)
+            level = far * tokens + near * min(tokens, window)
+            if tokens > 0:
+                level += fixed
             out[row + j - done] = np.uint16(min(level, 65535.0))
         row += stop - done
         request, done = request + 1, 0

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ClosedForm", "Device", "Phases", "Requests"]
+__all__ = ["CacheSize", "ClosedForm", "Device", "Phases", "Requests"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -25,6 +25,25 @@ class Device:
     """As OpenDC's `mem_capacity` has it; Kavier takes the gigabytes of a data sheet as GiB."""
     capacity: float
     """What `gpu_usage` counts: cores times MHz where they are known, dense GFLOP/s elsewhere."""
+
+
+@dataclass(frozen=True)
+class CacheSize:
+    """Bytes of KV cache that one sequence takes on one device, by its length."""
+
+    token: float
+    """Each token, in layers that keep all of them."""
+    near_token: float = 0.0
+    """Each token within the window, in layers that have one."""
+    window: int = 0
+    """Tokens."""
+    sequence: float = 0.0
+    """However long the sequence is."""
+
+    def of(self, tokens: Floats) -> Floats:
+        """Bytes of sequences of so many tokens; one of no tokens takes nothing."""
+        near = self.near_token * np.minimum(tokens, self.window)
+        return np.asarray(self.token * tokens + near + np.where(tokens > 0, self.sequence, 0.0))
 
 
 @dataclass(frozen=True)
@@ -76,8 +95,7 @@ class ClosedForm(Protocol):
 
     name: str
     device: Device
-    kv_bytes_per_token: float
-    """Bytes of KV cache of one token, on one device."""
+    cache: CacheSize
     max_tokens: int
     """Longest input plus output that the model and its memory allow; 0 if nobody checks."""
     config: dict[str, Any]

@@ -7,19 +7,19 @@ of the heads the model really has. The sum over the steps is that of an affine s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.catalog import count_parameters
+from servetwin.cost.capacity import fitting_length, is_uneven
 from servetwin.cost.dtypes import peak_flops
 from servetwin.errors import InputError
 from servetwin.sim.closed_form.checks import check_clock
 from servetwin.sim.closed_form.model import Device, Phases, Requests
+from servetwin.sim.closed_form.traffic import traffic_of
 from servetwin.sim.running import describe
-from servetwin.types import AttentionKind, CostModel, Deployment, IterationCost
+from servetwin.types import CostModel, Deployment, IterationCost
 
 __all__ = ["Servetwin"]
 
@@ -35,26 +35,6 @@ WHOLE_PROMPTS = ("single", "static", "orca")
 PROMPT_AT_ONCE = 1 << 40
 
 
-@dataclass(frozen=True)
-class _Traffic:
-    """Arithmetic and memory traffic of one device, beside what it could do in a picosecond."""
-
-    flops_per_ps: float
-    bytes_per_ps: float
-    token_flops: float
-    pair_flops: float
-    """Of one query token with one key token, all layers."""
-    weight_bytes: float
-    """That one token touches."""
-    kv_bytes: float
-
-    def share(self, tokens: Floats, pairs: Floats, read: Floats, time: Floats) -> Floats:
-        """Utilisation of what bounds the work: arithmetic or memory, at most 1."""
-        arithmetic = (tokens * self.token_flops + pairs * self.pair_flops) / self.flops_per_ps
-        memory = (self.weight_bytes + read * self.kv_bytes) / self.bytes_per_ps
-        return np.asarray(np.minimum(1.0, np.maximum(arithmetic, memory) / np.maximum(time, 1.0)))
-
-
 class Servetwin:
     """Closed form of a Deployment's iteration costs at a batch of one."""
 
@@ -67,10 +47,9 @@ class Servetwin:
         whole = settings.scheduler in WHOLE_PROMPTS
         self._cost = cost.iteration
         self._chunk = PROMPT_AT_ONCE if whole else settings.max_num_batched_tokens
-        self._traffic = _traffic(deployment, cost)
-        self.kv_bytes_per_token = cost.memory.kv_per_token
-        room = cost.memory.capacity_blocks * settings.block_size
-        self.max_tokens = min(settings.max_model_len, room)
+        self._traffic = traffic_of(deployment, cost)
+        self.cache = self._traffic.cache
+        self.max_tokens = _longest(deployment, cost)
         gpu = deployment.accelerator
         self.device = Device(
             name=gpu.name,
@@ -122,7 +101,7 @@ class Servetwin:
         prefill = requests.prefill.astype(np.float64)
         cached = requests.cached_tokens
         known = np.zeros(1) if cached is None else np.minimum(cached, given - 1)
-        pairs = (given * given - known * known) / 2
+        pairs = self._traffic.prompt_pairs(given, known)
         head = self._traffic.share(given - known, pairs, given, prefill)
         end = given + np.maximum(made - 1, 1)
         if kv_cache:
@@ -136,13 +115,15 @@ class Servetwin:
         near = np.minimum(context, self._cost.window)
         time = self._step() + self._cost.decode_ctx * context
         time += self._cost.decode_window_ctx * near
-        return self._traffic.share(np.ones_like(context), context, context, time)
+        pairs = self._traffic.step_pairs(context)
+        return self._traffic.share(np.ones_like(context), pairs, context, time)
 
     def _recompute_share(self, requests: Requests, end: Floats) -> Floats:
         steps = np.maximum(requests.output_tokens - 1.0, 0.0)
         middle = (requests.input_tokens + end) / 2
         time = requests.decode / np.maximum(steps, 1.0)
-        return self._traffic.share(middle, middle * middle / 2, middle, time)
+        pairs = self._traffic.prompt_pairs(middle, np.zeros_like(middle))
+        return self._traffic.share(middle, pairs, middle, time)
 
     def _step(self) -> int:
         """A decode step, apart from its context."""
@@ -210,17 +191,10 @@ _SCALARS = (
 assert set(_SCALARS) <= set(IterationCost.__dataclass_fields__)
 
 
-def _traffic(deployment: Deployment, cost: CostModel) -> _Traffic:
-    """What one token moves and computes on one of the engine's devices."""
-    model, gpu = deployment.model, deployment.accelerator
-    devices = deployment.parallelism.tp * deployment.parallelism.pp
-    counted = count_parameters(model)
-    seen = model.layers - model.layers_of(AttentionKind.LINEAR)
-    return _Traffic(
-        flops_per_ps=peak_flops(gpu, "bf16") * 1e-12,
-        bytes_per_ps=gpu.bandwidth * 1e-12,
-        token_flops=2.0 * counted.active / devices,
-        pair_flops=4.0 * seen * model.heads * model.head_dim / devices,
-        weight_bytes=cost.memory.weights * counted.active / counted.total,
-        kv_bytes=cost.memory.kv_per_token,
-    )
+def _longest(deployment: Deployment, cost: CostModel) -> int:
+    """Tokens of the longest sequence that the model and the KV cache allow."""
+    if is_uneven(deployment):
+        # Its blocks are counted at a typical context, of which a long one needs fewer.
+        return fitting_length(deployment)
+    settings = deployment.settings
+    return min(settings.max_model_len, cost.memory.capacity_blocks * settings.block_size)

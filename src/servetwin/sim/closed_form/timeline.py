@@ -58,5 +58,5 @@ def request_timeline(
     tokens: Floats = np.interp(
         t_s, [0.0, edge, max(whole, edge)], [0, given[0], given[0] + made[0]]
     )
-    kv_bytes = tokens * (model.kv_bytes_per_token if kv_cache else 0.0)
+    kv_bytes = model.cache.of(tokens) if kv_cache else np.zeros_like(tokens)
     return RequestTimeline(t_s, tokens, kv_bytes, kv_bytes / model.device.memory, usage)
