@@ -31,6 +31,10 @@ SIMULATION: Flags = {
     "export_rate": ("S", "Seconds of a fragment. [default: 0.1]"),
     "flush_size": ("ROWS", "Rows written at a time. [default: 1000]"),
     "model": ("NAME", "Whose formulas: kavier or servetwin. [default: kavier]"),
+    "correction": (
+        "NAME",
+        "Of servetwin, to measured runs: kavier-a10, kavier-a10-counted or none. [default: none]",
+    ),
     "output_folder": ("DIR", "For tasks.parquet, fragments.parquet and summary.json."),
 }
 CACHE: Flags = {
@@ -130,9 +134,10 @@ def kavier(
     A list such as [pick 8, 16] runs each value. A lone - reads the command from stdin.
 
     \b
-    servetwin study kavier --llm Llama-3-8B --gpu A10 --trace marconi-equivalent \\
-        --prefix_cache_policy prefill --max_cached_prompts "[8, 16]" --export_rate 1
-    servetwin study kavier --kavier out/tasks.parquet --opendc generated --price 10
+    servetwin study kavier --llm Llama-3-8B --gpu A10 --export_rate 1 \\
+        --trace marconi-equivalent --prefix_cache_policy prefill \\
+        --max_cached_prompts "[8, 16]"
+    servetwin study kavier --kavier out/tasks.parquet --opendc generated
     """
     rates = _rates(flags)
     if flags["kavier"] is not None or flags["opendc"] is not None:

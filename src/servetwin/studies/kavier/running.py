@@ -13,7 +13,7 @@ import numpy as np
 from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
 from servetwin.studies.kavier.power import RunEnergy, energy_gpu, run_energy
-from servetwin.studies.kavier.settings import KavierRun
+from servetwin.studies.kavier.settings import NO_CORRECTION, KavierRun
 
 if TYPE_CHECKING:
     from servetwin.sim.closed_form import ClosedForm, ClosedFormResult
@@ -54,10 +54,12 @@ def closed_form(run: KavierRun) -> ClosedForm:
     if run.model == "kavier":
         from servetwin.sim.closed_form import Kavier, find_kavier_gpu, find_kavier_model
 
+        if run.correction != NO_CORRECTION:
+            raise InputError(f"--correction {run.correction} is one of --model servetwin")
         return Kavier(find_kavier_model(run.llm), find_kavier_gpu(run.gpu))
     from servetwin.catalog import find_accelerator, find_link, find_model
     from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
-    from servetwin.sim.closed_form import Servetwin
+    from servetwin.sim.closed_form import Servetwin, apply_correction, find_correction
     from servetwin.types import Deployment
 
     model, gpu = find_model(run.llm), find_accelerator(run.gpu)
@@ -65,7 +67,10 @@ def closed_form(run: KavierRun) -> ClosedForm:
     deployment = Deployment(model, gpu, find_link(gpu.link), settings=settings)
     deployment, _ = lower_max_model_len(deployment)
     check_deployment(deployment)
-    return Servetwin(deployment, derive(deployment, TYPICAL_CONTEXT))
+    if run.correction == NO_CORRECTION:
+        return Servetwin(deployment, derive(deployment, TYPICAL_CONTEXT))
+    cost = apply_correction(deployment, find_correction(run.correction))
+    return Servetwin(deployment, cost)
 
 
 def check_run(run: KavierRun) -> None:
@@ -102,7 +107,7 @@ def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
         "energy": None if energy is None else energy.describe(),
         "files": [str(path) for path in exported],
     }
-    return Done(run, figures, (*result.notes, *_variant(run), *notes))
+    return Done(run, figures, (*result.notes, *_variant(run), *_corrected(run, form), *notes))
 
 
 def _variant(run: KavierRun) -> tuple[str, ...]:
@@ -113,6 +118,12 @@ def _variant(run: KavierRun) -> tuple[str, ...]:
         "each session has an LRU of its own, as the document says; its published hits are of one "
         "LRU for all sessions: --cache_variant shared-lru",
     )
+
+
+def _corrected(run: KavierRun, form: ClosedForm) -> tuple[str, ...]:
+    if run.correction == NO_CORRECTION:
+        return ()
+    return (f"costs: {form.source}",)
 
 
 def _energy(

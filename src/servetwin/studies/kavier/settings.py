@@ -14,9 +14,10 @@ from servetwin.studies.kavier.pasted import choices
 if TYPE_CHECKING:
     from servetwin.cache.prompt_cache import PromptCache
 
-__all__ = ["DEFAULTS", "KavierRun", "Sweep", "sweep_of"]
+__all__ = ["DEFAULTS", "NO_CORRECTION", "KavierRun", "Sweep", "sweep_of"]
 
 FORMULAS = ("kavier", "servetwin")
+NO_CORRECTION = "none"
 NO_PREFIX_CACHE = 1_000_000
 """Tokens that the document gives as prefix size to mean none."""
 MOST_RUNS = 1000
@@ -41,6 +42,8 @@ class KavierRun:
     cache_variant: str = "per-session"
     model: str = "kavier"
     """Whose formulas."""
+    correction: str = NO_CORRECTION
+    """A packaged correction of `servetwin`."""
 
     @property
     def caches_prefixes(self) -> bool:
@@ -127,6 +130,8 @@ def _value(name: str, text: str, notes: list[str]) -> Any:
             return _whole(name, text)
         case "model":
             return _choice(name, text.casefold(), FORMULAS)
+        case "correction":
+            return text.casefold()
     return text
 
 

@@ -23,6 +23,7 @@ def test_a_run_takes_the_defaults_of_the_original() -> None:
         "prefix_cache_policy": "none",
         "cache_variant": "per-session",
         "model": "kavier",
+        "correction": "none",
     }
 
 
