@@ -107,7 +107,7 @@ def test_the_kernels_tiers_are_sound_after_every_event(scheduler: str) -> None:
             nearest = caches.tiers.tier[:, 0]
             assert np.all(caches.pool.cache["evictions"] == nearest["written"] + nearest["clean"])
         assert np.all(caches.pool.cache["available"] == caches.pool.cache["capacity"])
-        assert state.world[0]["loads"] == 0
+        assert state.gate[0]["loads"] == 0
         assert not state.replica["loading"].any()
 
     check()

@@ -22,7 +22,7 @@ from servetwin.sim.inputs import SimInputs, prepare
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import DONE, run_slice
 from servetwin.sim.prefixes import find_prefixes
-from servetwin.sim.reference.cluster import Cluster, outcome_of
+from servetwin.sim.reference.cluster import ITERATION, Cluster, outcome_of
 from servetwin.sim.reference.prefix import PrefixPool
 from servetwin.types import (
     ROUTERS,
@@ -51,9 +51,11 @@ class Watched(Cluster):
         self.seen = seen
         self.shared = False
 
-    def _iterate(self, home: int, now: int) -> None:
-        super()._iterate(home, now)
-        pool = self.replicas[home].pool
+    def happen(self, kind: int, number: int, now: int) -> None:
+        super().happen(kind, number, now)
+        if kind != ITERATION:
+            return
+        pool = self.replicas[number].pool
         if isinstance(pool, PrefixPool) and not self.shared:
             self.shared = any(block.refs > 1 for held in pool.held.values() for block in held)
 

@@ -38,6 +38,7 @@ TIERS = st.lists(
         latency_ps=st.sampled_from([0, 2]),
         policy=st.sampled_from(TIER_POLICIES),
     ),
+    min_size=1,
     max_size=2,
 ).map(tuple)
 
@@ -69,7 +70,7 @@ def pooled_inputs(draw: st.DrawFn, pair: Pair) -> SimInputs:
         settings = replace(inputs.settings, enable_prefix_caching=False)
         inputs = replace(inputs, settings=settings, prefixes=None)
     if inputs.prefixes is not None:
-        inputs = replace(inputs, tiers=draw(TIERS))
+        inputs = replace(inputs, tiers=draw(st.just(()) | TIERS))
     interval = inputs.snapshot_interval
     if decode.cost.linear[1] >= 1000 > inputs.cost.linear[1]:
         interval *= 1000
@@ -114,7 +115,7 @@ def _decode_pool(draw: st.DrawFn, prefill: SimInputs, pair: Pair) -> SimInputs:
         snapshot_interval=0,
         token_gaps=prefill.token_gaps,
         prefixes=prefixes,
-        tiers=draw(TIERS) if prefixes is not None else (),
+        tiers=draw(st.just(()) | TIERS) if prefixes is not None else (),
     )
 
 

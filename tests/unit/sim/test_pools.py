@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from servetwin.errors import InputError
-from servetwin.sim import reference
+from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import find_prefixes
@@ -48,10 +48,10 @@ FLAT = IterationCost(
 AFTER = TransferLink(block_ps=5, latency_ps=2)
 
 
-@pytest.fixture(params=["reference"])
+@pytest.fixture(params=["reference", "kernel"])
 def run(request: pytest.FixtureRequest) -> Run:
     checked: Run = lambda inputs: reference.run(inputs, check=True)  # noqa: E731
-    return {"reference": checked}[request.param]
+    return {"reference": checked, "kernel": kernel.run}[request.param]
 
 
 def workload(*rows: tuple[int, int, int]) -> Workload:

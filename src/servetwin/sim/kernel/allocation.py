@@ -13,7 +13,9 @@ from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.attention import attention_arrays
 from servetwin.sim.kernel.state import (
+    BRIDGE,
     FOREVER,
+    GATE,
     PREFIX,
     REPLICA,
     SARATHI,
@@ -23,6 +25,7 @@ from servetwin.sim.kernel.state import (
     SNAPSHOT,
     VLLM,
     WORLD,
+    Bridge,
     Caches,
     Ints,
     Loads,
@@ -33,14 +36,14 @@ from servetwin.sim.kernel.state import (
 from servetwin.types import ROUTERS, Status
 from servetwin.units import NOT_YET
 
-__all__ = ["MOST_BYTES", "allocate"]
+__all__ = ["MOST_BYTES", "allocate", "empty_bridge"]
 
 MOST_BYTES = 8_000_000_000
 """State of replicas and seats that one run may take."""
 
 
-def allocate(inputs: SimInputs) -> State:
-    """Arrays of a run in which nothing has happened."""
+def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
+    """Arrays of a pool in which nothing has happened; `fetches`: what another has prefilled."""
     workload = inputs.workload
     n, count = len(workload), inputs.replicas
     seats = min(inputs.settings.max_num_seqs, n)
@@ -52,12 +55,14 @@ def allocate(inputs: SimInputs) -> State:
     child, sibling, think, roots = _relations(inputs)
     columns = empty_columns(n)
     return State(
-        settings=_settings(inputs, seats, ring_size, leaves),
+        settings=_settings(inputs, seats, ring_size, leaves, fetches),
         world=_world(inputs, roots.size or n),
+        gate=_gate(inputs),
         replica=_replicas(inputs, seats),
         seat=_seats(count, seats),
         caches=_caches(inputs, seats),
-        loads=_loads(inputs, seats),
+        loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
+        bridge=empty_bridge(),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
@@ -125,8 +130,8 @@ def _caches(inputs: SimInputs, seats: int) -> Caches:
     )
 
 
-def _loads(inputs: SimInputs, seats: int) -> Loads:
-    n = len(inputs.workload) if inputs.tiers else 0
+def _loads(inputs: SimInputs, seats: int, wanted: bool) -> Loads:
+    n = len(inputs.workload) if wanted else 0
     most = min(n, seats * inputs.replicas)
     return Loads(
         time=np.zeros(most, np.int64),
@@ -167,7 +172,7 @@ def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
         )
 
 
-def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Records:
+def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetches: bool) -> Records:
     engine, cost = inputs.settings, inputs.cost
     record = np.zeros(1, SETTINGS)
     size = engine.block_size
@@ -178,6 +183,8 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Rec
         "grows": int(scheduler in (VLLM, SARATHI)),
         "caching": int(inputs.prefixes is not None),
         "tiers": len(inputs.tiers),
+        "hands_over": int(inputs.decode is not None),
+        "fetches": int(fetches),
         "budget": engine.max_num_batched_tokens,
         "max_seqs": seats,
         "max_total": inputs.max_total_tokens,
@@ -202,9 +209,21 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int) -> Rec
 def _world(inputs: SimInputs, roots: int) -> Records:
     record = np.zeros(1, WORLD)
     record["roots"] = roots
-    record["random"] = np.array([inputs.seed], np.int64)
     record["snapshot_limit"] = 0 if inputs.snapshot_interval else FOREVER
     return record
+
+
+def _gate(inputs: SimInputs) -> Records:
+    record = np.zeros(1, GATE)
+    record["random"] = np.array([inputs.seed], np.int64)
+    return record
+
+
+def empty_bridge() -> Bridge:
+    """What a pool has that is alone."""
+    times, shorts = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    link = np.zeros(1, BRIDGE)
+    return Bridge(link, shorts, shorts, shorts, times, shorts, times, times, times, times)
 
 
 def _replicas(inputs: SimInputs, seats: int) -> Records:

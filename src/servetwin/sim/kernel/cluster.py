@@ -1,29 +1,23 @@
 """The order of events: arrivals, loads and iteration ends of the same time, then by number."""
 
 from servetwin.cache.kernel.reference import by_reference
-from servetwin.sim.kernel import heap, loading
-from servetwin.sim.kernel.blocks import blocks_for
-from servetwin.sim.kernel.compile import entry, inlined, spliced
-from servetwin.sim.kernel.jump import boundary, catch_up, land, outlasts_clock, shorten, start
-from servetwin.sim.kernel.plan import make_plan
-from servetwin.sim.kernel.router import choose
-from servetwin.sim.kernel.seats import (
-    disband,
-    finish_prompt,
-    leave_ring,
-    release_followers,
-    return_leaving,
+from servetwin.sim.kernel.compile import entry
+from servetwin.sim.kernel.events import (
+    end_load,
+    holds,
+    iterate,
+    next_arrival,
+    reject,
+    send,
+    take_arrival,
 )
 from servetwin.sim.kernel.snapshots import take_before
-from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Ints, Record, State
-from servetwin.sim.kernel.tree import set_time, soonest
-from servetwin.types import Status
+from servetwin.sim.kernel.state import FOREVER, Int, State
+from servetwin.sim.kernel.tree import soonest
 
 __all__ = ["DONE", "NEEDS_ROWS", "OVERRUN", "PAUSED", "run_slice"]
 
 DONE, PAUSED, NEEDS_ROWS, OVERRUN = 0, 1, 2, 3
-
-REJECTED = int(Status.REJECTED)
 
 
 @entry
@@ -34,11 +28,11 @@ def run_slice(arrays: State, most_events: Int) -> Int:
     """
     state = by_reference(arrays)
     settings = state.settings[0]
-    world = state.world[0]
+    world, gate = state.world[0], state.gate[0]
     stop = world.events + most_events
     while world.events < stop:
-        arrival = _next_arrival(state, world)
-        load = state.loads.time[0] if world.loads > 0 else FOREVER
+        arrival = next_arrival(state, world)
+        load = state.loads.time[0] if gate.loads > 0 else FOREVER
         wake = state.times[1]
         now = min(arrival, load, wake)
         if now == FOREVER:
@@ -48,13 +42,15 @@ def run_slice(arrays: State, most_events: Int) -> Int:
         world.end = now
         world.events += 1
         if arrival == now:
-            request = _take_arrival(state, settings, world)
-            _arrive(state, settings, world, request, now)
+            request = take_arrival(state, settings, world)
+            if holds(settings, state.input_tokens[request], state.output_tokens[request]):
+                send(state, settings, request, now)
+            else:
+                reject(state, settings, request, now)
         elif load == now:
-            _end_load(state, settings, now)
+            end_load(state, settings, now)
         else:
-            r = soonest(state.times, settings.leaves)
-            _iterate(state, settings, r, now)
+            iterate(state, settings, soonest(state.times, settings.leaves), now)
         if world.overrun:
             return OVERRUN
     return PAUSED
@@ -67,132 +63,3 @@ def finish_snapshots(arrays: State, rows: Int) -> None:
     settings = state.settings[0]
     for r in range(settings.replicas):
         take_before(state, settings, state.replica[r], r, rows * settings.interval + 1)
-
-
-@inlined
-def _next_arrival(state: State, world: Record) -> Int:
-    time = FOREVER
-    if world.root < world.roots:
-        root = world.root
-        if state.roots.size > 0:
-            root = state.roots[root]
-        time = state.arrival[root]
-    if world.heap_size > 0 and state.heap_time[0] < time:
-        time = state.heap_time[0]
-    return time
-
-
-@inlined
-def _take_arrival(state: State, settings: Record, world: Record) -> Int:
-    """Number of the request that arrives next; of several at one time, the least."""
-    root = world.root
-    if settings.closed_loop == 0:
-        world.root = root + 1
-        return root
-    if root < world.roots:
-        number = state.roots[root]
-        if world.heap_size == 0 or (state.arrival[number], number) < (
-            state.heap_time[0],
-            state.heap_request[0],
-        ):
-            world.root = root + 1
-            return number
-    number = state.heap_request[0]
-    heap.pop(state.heap_time, state.heap_request, world.heap_size)
-    world.heap_size -= 1
-    return number
-
-
-@spliced
-def _arrive(state: State, settings: Record, world: Record, request: Int, now: Int) -> None:
-    """Send the request to a replica, which is woken or cuts its jump short."""
-    total = state.input_tokens[request] + state.output_tokens[request]
-    if total > settings.max_total or blocks_for(settings, total - 1) > settings.capacity:
-        state.status[request] = REJECTED
-        if settings.closed_loop:
-            release_followers(state, request, now)
-        return
-    r = choose(state, settings, world, request, now)
-    rep = state.replica[r]
-    state.home[request] = r
-    state.outstanding[r] += 1
-    state.outstanding_tokens[r] += state.input_tokens[request]
-    if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
-        take_before(state, settings, rep, r, now)
-    if rep.queue_head < 0:
-        rep.queue_head = request
-    else:
-        state.next_waiting[rep.queue_tail] = request
-    rep.queue_tail = request
-    rep.queue_length += 1
-    if rep.idle:
-        _wake(state.times, settings, rep, r, now)
-    elif rep.open:
-        rep.open = 0
-        _cut(state.times, settings, rep, r, now)
-
-
-@spliced
-def _end_load(state: State, settings: Record, now: Int) -> None:
-    """The request whose load ends is ready; its replica wakes, or cuts its jump short."""
-    r = state.home[state.loads.request[0]]
-    rep = state.replica[r]
-    catch_up(state, settings, rep, r, now)
-    loading.finish(state, settings, rep, r)
-    if rep.idle:
-        _wake(state.times, settings, rep, r, now)
-    else:
-        _cut(state.times, settings, rep, r, now)
-
-
-@inlined
-def _wake(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
-    rep.idle = 0
-    rep.jump = 1
-    rep.first = 0
-    set_time(times, settings.leaves, r, now)
-
-
-@inlined
-def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
-    if shorten(rep, now):
-        set_time(times, settings.leaves, r, boundary(rep, rep.jump))
-
-
-@spliced
-def _iterate(state: State, settings: Record, r: Int, now: Int) -> None:
-    """Bring a replica to the end of its jump, and plan."""
-    rep = state.replica[r]
-    if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
-        take_before(state, settings, rep, r, now)
-    land(state, settings, rep, r, now)
-    if rep.leaving_count > 0 or state.due[r] > 0:
-        return_leaving(state, settings, rep, r)
-    _finish_prompts(state, settings, rep, r)
-    leave_ring(state, settings, rep, r)
-    if settings.caching and settings.lag == 0 and rep.leaving_count > 0:
-        return_leaving(state, settings, rep, r)
-    if settings.scheduler == STATIC and rep.live == 0 and rep.seats > 0:
-        disband(state, settings, rep, r)
-    preempted = make_plan(state, settings, rep, r)
-    start(state, settings, rep, r, preempted)
-    if rep.idle == 0 and outlasts_clock(rep):
-        state.world[0].overrun = 1
-        return
-    time = FOREVER if rep.idle else boundary(rep, rep.jump)
-    set_time(state.times, settings.leaves, r, time)
-
-
-@inlined
-def _finish_prompts(state: State, settings: Record, rep: Record, r: Int) -> None:
-    """Those whose last chunk was in the plan before begin to decode."""
-    kept = 0
-    for index in range(rep.prefills):
-        number = state.prefilling[r, index]
-        seat = state.seat[number]
-        if seat.computed == seat.target:
-            finish_prompt(state, settings, rep, r, number)
-        else:
-            state.prefilling[r, kept] = number
-            kept += 1
-    rep.prefills = kept

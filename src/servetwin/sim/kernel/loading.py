@@ -13,7 +13,7 @@ from servetwin.sim.kernel.cost import price_of_chunk
 from servetwin.sim.kernel.seats import claim_seat, line_up
 from servetwin.sim.kernel.state import Flag, Int, Record, State
 
-__all__ = ["begin", "finish", "join"]
+__all__ = ["begin", "finish", "join", "wait"]
 
 
 @inlined
@@ -51,21 +51,27 @@ def _begin(
     if state.preemptions[request] == 0:
         caches.cached[request] = seat.computed
     loads.transfer[request] += end - rep.now
+    wait(state, rep, number, end)
+    return True
+
+
+@outlined
+def wait(state: State, rep: Record, number: Int, end: Int) -> None:
+    """Put a seat aside until its blocks have come."""
+    gate, loads, request = state.gate[0], state.loads, state.seat[number].request
     loads.seat[request] = number
     rep.loading += 1
-    world = state.world[0]
-    heap.push(loads.time, loads.request, world.loads, end, request)
-    world.loads += 1
-    return True
+    heap.push(loads.time, loads.request, gate.loads, end, request)
+    gate.loads += 1
 
 
 @outlined
 def finish(state: State, settings: Record, rep: Record, r: Int) -> None:
     """End the load that is next, of a replica whose evictions until now have been made."""
-    world, loads = state.world[0], state.loads
+    gate, loads = state.gate[0], state.loads
     number = loads.seat[loads.request[0]]
-    heap.pop(loads.time, loads.request, world.loads)
-    world.loads -= 1
+    heap.pop(loads.time, loads.request, gate.loads)
+    gate.loads -= 1
     prefix.fill(state, settings, r, number)
     state.seat[number].ring_next = -1
     if rep.ready_head < 0:

@@ -6,7 +6,7 @@ budget; so a plan loops only over prompts.
 
 import numpy as np
 
-from servetwin.sim.kernel import attribution, loading, prefix
+from servetwin.sim.kernel import attribution, fetching, loading, prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
@@ -113,6 +113,10 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         if number < 0:
             break
         seat = state.seat[number]
+        if seat.remote:
+            fetching.join(state, settings, rep, r, number)
+            left -= 1
+            continue
         tokens = min(seat.target - seat.computed, left)
         upto = seat.target if settings.scheduler == SARATHI else seat.computed + tokens
         prefix.grow(state, settings, rep, r, number, max(seat.blocks, blocks_for(settings, upto)))
@@ -138,9 +142,13 @@ def _admit(state: State, settings: Record, rep: Record, r: Int, most: Int) -> In
         known = state.input_tokens[head] + state.generated[head]
         hits, idle = prefix.find(state, settings, r, head, known)
         blocks = _room_for(state, settings, head, known)
-        if blocks - hits + idle > rep.free or known - hits * settings.block_size > most:
+        remote = fetching.is_remote(state, settings, head)
+        tokens = 1 if remote else known - hits * settings.block_size
+        if blocks - hits + idle > rep.free or tokens > most:
             return np.int64(-1)
-        if not loading.begin(state, settings, rep, r, known, hits, blocks):
+        if remote:
+            fetching.begin(state, settings, rep, r, hits, blocks)
+        elif not loading.begin(state, settings, rep, r, known, hits, blocks):
             return np.int64(take_seat(state, settings, rep, r))
 
 
@@ -157,7 +165,9 @@ def _room_for(state: State, settings: Record, request: Int, known: Int) -> Int:
 def _admit_whole(state: State, settings: Record, rep: Record, r: Int, most: Int) -> Int:
     """Let the next request run with KV for its whole sequence; -1 where nobody may."""
     number = _admit(state, settings, rep, r, most)
-    if number >= 0:
+    if number >= 0 and state.seat[number].remote:
+        fetching.join(state, settings, rep, r, number)
+    elif number >= 0:
         seat = state.seat[number]
         blocks = _room_for(state, settings, seat.request, seat.target)
         prefix.grow(state, settings, rep, r, number, blocks)
@@ -175,8 +185,10 @@ def _plan_orca(state: State, settings: Record, rep: Record, r: Int) -> None:
         if number < 0:
             break
         seat = state.seat[number]
-        tokens = np.int64(seat.target - seat.computed)
-        _compute(state, settings, rep, r, number, tokens)
+        tokens = np.int64(1)
+        if not seat.remote:
+            tokens = np.int64(seat.target - seat.computed)
+            _compute(state, settings, rep, r, number, tokens)
         left -= tokens
         most = left
 
@@ -190,7 +202,8 @@ def _plan_static(state: State, settings: Record, rep: Record, r: Int) -> None:
         if number < 0:
             break
         seat = state.seat[number]
-        _compute(state, settings, rep, r, number, seat.target - seat.computed)
+        if not seat.remote:
+            _compute(state, settings, rep, r, number, seat.target - seat.computed)
 
 
 @outlined
@@ -199,6 +212,8 @@ def _plan_slots(state: State, settings: Record, rep: Record, r: Int) -> None:
         number = _admit_whole(state, settings, rep, r, FOREVER)
         if number < 0:
             break
+        if state.seat[number].remote:
+            continue
         at = rep.prefills - 1  # keep prompts in the order of their slots
         while at > 0 and state.prefilling[r, at - 1] > number:
             state.prefilling[r, at] = state.prefilling[r, at - 1]

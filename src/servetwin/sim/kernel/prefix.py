@@ -13,7 +13,7 @@ from servetwin.cache.kernel.tiers import demote
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.state import Caches, Flag, Int, Record, State
 
-__all__ = ["begin", "fill", "find", "grow", "precedes", "release", "take"]
+__all__ = ["begin", "fill", "find", "grow", "precedes", "release", "release_of", "take"]
 
 
 @inlined
@@ -143,24 +143,32 @@ def _fill(caches: Caches, r: Int, number: Int, full: Int) -> None:
 @inlined
 def release(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
     """Take back a seat's blocks, the last first."""
-    blocks = state.seat[number].blocks
+    release_of(state, settings, rep, r, state.seat[number].request, state.seat[number].blocks)
+
+
+@inlined
+def release_of(
+    state: State, settings: Record, rep: Record, r: Int, request: Int, blocks: Int
+) -> None:
+    """Take back the blocks of a request, the last first."""
     if settings.caching:
-        _release(state.caches, rep, r, number, blocks)
+        _release(state.caches, rep, r, request, blocks)
     else:
         rep.free += blocks
 
 
 @outlined
-def _release(caches: Caches, rep: Record, r: Int, number: Int, blocks: Int) -> None:
-    pool, prefix = caches.pool, caches.seat[number]
+def _release(caches: Caches, rep: Record, r: Int, request: Int, blocks: Int) -> None:
+    pool, first = caches.pool, caches.offsets[request]
+    named = caches.offsets[request + 1] - first
     before = pool.cache[r].available
     place = blocks - 1
     while place >= 0:
-        if place >= prefix.named:
+        if place >= named:
             block = np.int64(rep.anonymous)
             rep.anonymous = pool.block[block].next
         else:
-            block = np.int64(caches.held[prefix.first + place])
+            block = np.int64(caches.held[first + place])
         cache.release(pool, r, block)
         place -= 1
     rep.free += pool.cache[r].available - before

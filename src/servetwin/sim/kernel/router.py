@@ -23,9 +23,9 @@ _MIX_2 = np.uint64(routing.MIX_2)
 
 
 @inlined
-def _below(world: Record, bound: Int) -> Int:
-    word = np.uint64(world.random) + _GAMMA
-    world.random = np.int64(word)
+def _below(gate: Record, bound: Int) -> Int:
+    word = np.uint64(gate.random) + _GAMMA
+    gate.random = np.int64(word)
     word = (word ^ (word >> np.uint64(30))) * _MIX_1
     word = (word ^ (word >> np.uint64(27))) * _MIX_2
     word = word ^ (word >> np.uint64(31))
@@ -53,7 +53,8 @@ def _unfinished(state: State, r: Int, time: Int) -> Int:
 @outlined
 def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int:
     """First replica with the least input tokens of others and uncached ones of `request`."""
-    known = state.input_tokens[request]
+    inputs = state.input_tokens[request]
+    known = inputs + state.generated[request]
     best = np.int64(0)
     least = FOREVER
     for r in range(settings.replicas):
@@ -62,7 +63,7 @@ def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int
         if state.due_time[r] < time:
             tokens -= state.due_tokens[r]
         hits, _ = find(state, settings, r, request, known)
-        ahead = tokens + known - hits * settings.block_size
+        ahead = tokens + inputs - hits * settings.block_size
         if ahead < least:
             least = ahead
             best = np.int64(r)
@@ -70,14 +71,15 @@ def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int
 
 
 @inlined
-def choose(state: State, settings: Record, world: Record, request: Int, time: Int) -> Int:
+def choose(state: State, settings: Record, request: Int, time: Int) -> Int:
     """Replica for a request that arrives at `time`."""
+    gate = state.gate[0]
     count = settings.replicas
     if count == 1:
         return np.int64(0)
     if settings.router == ROUND_ROBIN:
-        turn = world.turn
-        world.turn = turn + 1 if turn + 1 < count else 0
+        turn = gate.turn
+        gate.turn = turn + 1 if turn + 1 < count else 0
         return turn
     if settings.router == LEAST_OUTSTANDING:
         return np.int64(_least(state.outstanding, state.due, state.due_time, time))
@@ -86,10 +88,10 @@ def choose(state: State, settings: Record, world: Record, request: Int, time: In
     if settings.router == LEAST_TOKENS or settings.router == CACHE_AWARE:
         tokens = state.outstanding_tokens
         return np.int64(_least(tokens, state.due_tokens, state.due_time, time))
-    first = _below(world, count)
+    first = _below(gate, count)
     if settings.router == RANDOM:
         return first
-    second = _below(world, count)
+    second = _below(gate, count)
     if _unfinished(state, second, time) < _unfinished(state, first, time):
         return second
     return first

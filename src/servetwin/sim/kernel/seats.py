@@ -1,6 +1,6 @@
 """A request inside an engine: taking a seat, starting to decode, losing the seat, leaving."""
 
-from servetwin.sim.kernel import attribution, heap, prefix, ring
+from servetwin.sim.kernel import attribution, handover, heap, prefix, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
@@ -16,6 +16,7 @@ __all__ = [
     "preempt_last",
     "release_followers",
     "return_leaving",
+    "start_decoding",
     "take_seat",
 ]
 
@@ -52,6 +53,7 @@ def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     seat.target = seat.input + seat.generated
     seat.computed = 0
     seat.mark = -1
+    seat.remote = 0
     prefix.begin(state, settings, rep, r, number)
     return number
 
@@ -102,19 +104,28 @@ def finish_prompt(state: State, settings: Record, rep: Record, r: Int, number: I
         state.gaps[bin_of(token - state.finish[request])] += 1
     attribution.resume(state, settings, rep, seat, token)
     seat.generated += 1
-    seat.context = seat.target + 1
-    seat.joined = rep.step
     if seat.generated == seat.output:
         _finish(state, settings, rep, r, number)
         if settings.scheduler == STATIC:  # it goes on as padding
             rep.batch += 1
-            rep.contexts += seat.context
+            rep.contexts += seat.target + 1
         return
+    start_decoding(state, settings, rep, r, number, seat.target + 1)
+
+
+@inlined
+def start_decoding(
+    state: State, settings: Record, rep: Record, r: Int, number: Int, context: Int
+) -> None:
+    """From this plan on, whose decode reads `context` tokens."""
+    seat = state.seat[number]
+    seat.context = context
+    seat.joined = rep.step
     seat.leave = rep.step + seat.output - seat.generated
     ring.insert(state, settings, r, number)
     rep.batch += 1
     rep.live += 1
-    rep.contexts += seat.context
+    rep.contexts += context
     if settings.grows:
         seat.phase = phase_of(settings, rep.step + 1 - seat.context)
         state.phases[r, seat.phase] += 1
@@ -153,9 +164,12 @@ def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) ->
     finish = rep.now + rep.staged_cost * settings.lag
     attribution.pause(state, settings, rep, seat, finish)
     state.finish[request] = finish
-    state.status[request] = OK
-    if settings.closed_loop:
-        release_followers(state, request, finish)
+    if settings.hands_over and handover.leave(state, seat, finish):
+        seat.blocks = 0  # they stay, but are no longer the seat's
+    else:
+        state.status[request] = OK
+        if settings.closed_loop:
+            release_followers(state, request, finish)
     if settings.scheduler == STATIC:
         _depart(state, r, request)
         return

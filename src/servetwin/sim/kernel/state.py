@@ -17,13 +17,16 @@ from servetwin.cache.kernel.tiers import Tiers
 from servetwin.units import CLOCK_END_PS
 
 __all__ = [
+    "BRIDGE",
     "CLOCK_END",
     "FOREVER",
+    "GATE",
     "PREFIX",
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
     "Attention",
+    "Bridge",
     "Caches",
     "Flag",
     "Int",
@@ -58,17 +61,30 @@ def _record(wide: str, narrow: str = "") -> np.dtype[np.void]:
 SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
     # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
-    # HBM. `tabled`: attention has tables. `shift`: log2 of the block size, or -1.
-    "scheduler lag grows caching tiers tabled budget max_seqs max_total capacity block_size shift "
+    # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
+    # has tables. `shift`: log2 of the block size, or -1.
+    "scheduler lag grows caching tiers hands_over fetches tabled "
+    "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn"
 )
 
 WORLD = _record(
-    # `root`: next request with an arrival of its own. `random` holds the router's 64 bits.
-    # `overrun`: some time has passed the end of the clock. `loads` are under way.
-    "root roots heap_size loads turn random events end overrun snapshot_limit"
+    # `root`: next request with an arrival of its own. `overrun`: some time has passed the end
+    # of the clock.
+    "root roots heap_size events end overrun snapshot_limit"
+)
+
+GATE = _record(
+    # What comes into a pool: `loads` are under way; `turn` and the 64 bits of `random` are
+    # the router's.
+    "loads turn random"
+)
+
+BRIDGE = _record(
+    # Between pools: `leaving` requests have a hand-over to come; the rest is the link's.
+    "leaving block_ps latency_ps layers"
 )
 
 REPLICA = _record(
@@ -94,7 +110,9 @@ REPLICA = _record(
     "seats leaving leaving_count idle open queue_head queue_tail queue_length "
     "order_tail vacant prefills anonymous "
     # Seats that load or have loaded, and the first and last of the latter.
-    "loading ready_head ready_tail",
+    "loading ready_head ready_tail "
+    # Seats whose first decode in this pool is in that plan: the last ones in `prefilling`.
+    "joining",
 )
 
 SEAT = _record(
@@ -104,7 +122,8 @@ SEAT = _record(
     # For `attribution`: when the prompt began or the last token came, and where the
     # replica's sums stood.
     "mark mark_priced mark_prefill",
-    "mark_done request input output generated target computed blocks context phase "
+    # `remote`: its prompt was computed in another pool.
+    "mark_done request input output generated target computed blocks context phase remote "
     "ring_next ring_prev order_next order_prev",
 )
 
@@ -181,18 +200,43 @@ class Loads(NamedTuple):
     """By request: picoseconds in which its blocks came."""
 
 
+class Bridge(NamedTuple):
+    """What a prefill pool and a decode pool share; the arrays are empty with one pool."""
+
+    link: Records
+    """One BRIDGE."""
+    outputs: Shorts
+    """By request: output tokens, where the prefill pool sees but one."""
+    source: Shorts
+    """By request: its prefill replica."""
+    held: Shorts
+    """By request: blocks that it has there, though it has left."""
+    time: Ints
+    """Hand-overs to come: a heap by (time, request)."""
+    request: Shorts
+    send_free: Ints
+    """When the link of a prefill replica is free, and below that of a decode replica."""
+    receive_free: Ints
+    handover: Ints
+    """By request: as `RequestTable` has it, and below."""
+    transfer: Ints
+
+
 class State(NamedTuple):
-    """The arrays, in the order in which they matter."""
+    """The arrays of one pool, in the order in which they matter."""
 
     settings: Records
     """One record."""
     world: Records
+    """One record; two pools share it."""
+    gate: Records
     """One record."""
     replica: Records
     seat: Records
     """`max_seqs` consecutive ones for each replica."""
     caches: Caches
     loads: Loads
+    bridge: Bridge
     prefilling: Shorts
     """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
     ring: Shorts

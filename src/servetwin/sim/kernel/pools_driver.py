@@ -1,0 +1,116 @@
+"""Run two pools in the kernel: their state, what they share of it, and one outcome of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from servetwin.cache.kernel.tiers import traffic
+from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.kernel.allocation import allocate
+from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
+from servetwin.sim.kernel.pools import run_pools_slice
+from servetwin.sim.kernel.snapshot_rows import grown, rows_of
+from servetwin.sim.kernel.state import BRIDGE, Bridge, State
+
+__all__ = ["allocate_pools", "run_pools"]
+
+SHARED = (
+    "world",
+    "heap_time",
+    "heap_request",
+    "gaps",
+    "arrival",
+    "generated",
+    "first_scheduled",
+    "first_token",
+    "finish",
+    "prefill_time",
+    "decode_time",
+    "preempted_time",
+    "preemptions",
+    "status",
+    "bridge",
+)
+"""Fields of `State` that are the same arrays in both pools: a request is in one at a time."""
+
+
+def allocate_pools(inputs: SimInputs, decode: DecodeInputs) -> tuple[State, State]:
+    """Arrays of both pools in which nothing has happened."""
+    workload = inputs.workload
+    firsts = replace(workload, output_tokens=np.ones_like(workload.output_tokens))
+    prefill = allocate(replace(inputs, workload=firsts))
+    prefill = prefill._replace(bridge=_bridge(inputs, decode, prefill))
+    shared = {name: getattr(prefill, name) for name in SHARED}
+    return prefill, allocate(decode.engine, fetches=True)._replace(**shared)
+
+
+def _bridge(inputs: SimInputs, decode: DecodeInputs, prefill: State) -> Bridge:
+    n, link = len(inputs.workload), np.zeros(1, BRIDGE)
+    for name in ("block_ps", "latency_ps", "layers"):
+        link[name] = getattr(decode.link, name)
+    return Bridge(
+        link=link,
+        outputs=inputs.workload.output_tokens,
+        source=prefill.home,
+        held=np.zeros(n, np.int32),
+        time=np.zeros(n, np.int64),
+        request=np.zeros(n, np.int32),
+        send_free=np.zeros(inputs.replicas, np.int64),
+        receive_free=np.zeros(decode.engine.replicas, np.int64),
+        handover=np.zeros(n, np.int64),
+        transfer=np.zeros(n, np.int64),
+    )
+
+
+def run_pools(
+    inputs: SimInputs,
+    decode: DecodeInputs,
+    most_events: int,
+    progress: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Simulate. `progress` is told how many requests have arrived so far."""
+    prefill, after = allocate_pools(inputs, decode)
+    replicas = inputs.replicas + decode.engine.replicas
+    while (answer := run_pools_slice(prefill, after, most_events)) != DONE:
+        if answer == OVERRUN:
+            raise inputs.outlasts_clock()
+        if answer == NEEDS_ROWS:
+            prefill, after = grown((prefill, after), inputs.snapshot_interval, replicas)
+        if answer == PAUSED and progress is not None:
+            progress(int(np.count_nonzero(prefill.home >= 0)))
+    tiers = traffic(prefill.caches.tiers, inputs.tiers)
+    loaded = (state.loads.transfer for state in (prefill, after) if state.loads.transfer.size)
+    bridge = prefill.bridge
+    went = after.home >= 0
+    return Outcome(
+        arrival=prefill.arrival,
+        first_scheduled=prefill.first_scheduled,
+        first_token=prefill.first_token,
+        finish=prefill.finish,
+        preemptions=prefill.preemptions,
+        replica=np.where(went, after.home + inputs.replicas, prefill.home).astype(np.int32),
+        status=prefill.status,
+        prefill_time=prefill.prefill_time,
+        decode_time=prefill.decode_time,
+        preempted_time=prefill.preempted_time,
+        peak_blocks=int(prefill.replica["peak"].max()),
+        gaps=prefill.gaps,
+        snapshots=rows_of((prefill, after), inputs.snapshot_interval, replicas),
+        cached_tokens=None if inputs.prefixes is None else prefill.caches.cached,
+        kv_transfer=sum(loaded, bridge.transfer),
+        tiers=(*tiers, *traffic(after.caches.tiers, decode.engine.tiers)),
+        prefill_replica=prefill.home,
+        handover=bridge.handover,
+        handover_transfer=bridge.transfer,
+        decode_peak_blocks=int(after.replica["peak"].max()),
+        iterations=_total((prefill, after), "iterations"),
+        split_chunks=_total((prefill, after), "split_chunks"),
+        events=int(prefill.world[0]["events"]),
+    )
+
+
+def _total(states: tuple[State, State], name: str) -> int:
+    return sum(int(state.replica[name].sum()) for state in states)

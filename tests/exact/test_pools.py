@@ -1,0 +1,96 @@
+"""With a prefill pool and a decode pool, too, the kernel gives the reference's answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import numpy as np
+import pytest
+
+from servetwin.cache.kernel import integrity, tiers
+from servetwin.sim import kernel, reference
+from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.kernel.cluster import PAUSED
+from servetwin.sim.kernel.pools import run_pools_slice
+from servetwin.sim.kernel.pools_driver import allocate_pools
+from servetwin.sim.kernel.state import FOREVER
+from servetwin.types import ROUTERS, SCHEDULERS, Status
+from support.cases import Shape, try_examples
+from support.outcomes import assert_same
+from support.pools import Pair, assert_pools_conserve, counted_back_pressure, pooled_inputs
+
+EXAMPLES = {"vllm": 10, "sarathi": 6, "orca": 5, "slots": 5, "static": 4, "single": 3}
+"""For each scheduler of the prefill pool and router, by the scheduler of the decode pool."""
+
+
+def count(seen: Counter[str], inputs: SimInputs, outcome: Outcome) -> None:
+    decode = inputs.decode
+    assert decode is not None
+    assert outcome.prefill_replica is not None
+    seen["examples"] += 1
+    seen["closed loop"] += inputs.workload.closed_loop
+    seen["able to preempt"] += decode.engine.settings.scheduler in ("vllm", "sarathi")
+    seen["preempting"] += bool(outcome.preemptions.any())
+    seen["rejecting"] += bool((outcome.status == Status.REJECTED).any())
+    seen["caching prompts"] += inputs.prefixes is not None
+    seen["caching in the decode pool"] += decode.engine.prefixes is not None
+    seen["tiers"] += bool(inputs.tiers or decode.engine.tiers)
+    seen["tiers that load"] += any(tier.loaded for tier in outcome.tiers)
+    seen["layer-wise"] += bool(decode.link.layers)
+    seen["requests handed over"] += int(np.sum(outcome.replica != outcome.prefill_replica))
+
+
+def test_kernel_equals_reference_with_pools(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: Counter[str] = Counter()
+
+    def check(inputs: SimInputs) -> None:
+        held = Counter[str]()
+        with counted_back_pressure(held):
+            expected = reference.run(inputs, check=True)
+        found = kernel.run(inputs)
+        assert_same(expected, found)
+        assert_pools_conserve(inputs, found)
+        count(seen, inputs, found)
+        seen["under back-pressure"] += held["held up"] > 0
+
+    cases = product(SCHEDULERS, SCHEDULERS, ROUTERS)
+    for number, (prefill, decode, router) in enumerate(cases):
+        turn = number + number // len(ROUTERS)  # so that everything meets everything
+        other = ROUTERS[turn % len(ROUTERS)]
+        pair = Pair(Shape(prefill, other), Shape(decode, router), caching=turn % 3 > 0)
+        try_examples(check, pooled_inputs(pair), EXAMPLES[decode], number)
+
+    with capsys.disabled():
+        print(f"\nkernel == reference with pools: {dict(seen)}")
+    assert seen["examples"] >= 1000
+    assert seen["under back-pressure"] >= 0.3 * seen["examples"]
+    assert seen["preempting"] >= 0.25 * seen["able to preempt"]
+    for what in ("closed loop", "caching in the decode pool", "tiers that load", "rejecting"):
+        assert seen[what] >= 40, what
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "orca", "slots"])
+def test_both_pools_of_the_kernel_are_sound_after_every_event(scheduler: str) -> None:
+    pair = Pair(Shape("vllm", "cache-aware"), Shape(scheduler, "cache-aware"), caching=True)
+
+    def check(inputs: SimInputs) -> None:
+        assert inputs.decode is not None
+        states = allocate_pools(inputs, inputs.decode)
+        for state in states:
+            state.world["snapshot_limit"] = FOREVER
+            state.settings["interval"] = 0
+        while run_pools_slice(*states, 1) == PAUSED:
+            for state in states:
+                integrity.check_integrity(state.caches.pool)
+                tiers.check_integrity(state.caches.tiers)
+        for state in states:
+            pool = state.caches.pool
+            assert np.all(pool.cache["available"] == pool.cache["capacity"])
+            assert np.all(state.replica["free"] == state.settings[0]["capacity"])
+            assert state.gate[0]["loads"] == 0
+            assert not state.replica["loading"].any()
+        assert not states[0].bridge.held.any()
+        assert states[0].bridge.link[0]["leaving"] == 0
+
+    try_examples(check, pooled_inputs(pair), 20, 0)
