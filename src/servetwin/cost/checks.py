@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servetwin.cost.capacity import budget, fitting_length
-from servetwin.cost.memory import FIXED_RUNTIME_BYTES, kv_bytes, plan_memory, stage_share
+from servetwin.cost.memory import FIXED_RUNTIME_BYTES, kv_bytes, plan_memory
 from servetwin.cost.ranks import rank_limits
+from servetwin.cost.stages import check_stages, stage_share
 from servetwin.errors import InputError
 from servetwin.types import Deployment, MemoryPlan, Model, Parallelism
 
@@ -25,6 +26,7 @@ MOST_DEVICES = 64
 def check_deployment(deployment: Deployment) -> None:
     """Raise InputError for the first thing that keeps the engine from starting."""
     check_parallelism(deployment.model, deployment.parallelism)
+    check_stages(deployment)
     _check_length(deployment)
     check_fits(deployment)
 

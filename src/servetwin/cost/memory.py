@@ -17,6 +17,7 @@ from servetwin.cost.shapes import (
     mlp_gemms,
     router_gemm,
 )
+from servetwin.cost.stages import stage_share
 from servetwin.types import AttentionKind, Deployment, MemoryPlan, Model
 
 __all__ = ["kv_bytes", "plan_memory", "runtime_bytes", "weights_on_device"]
@@ -77,12 +78,6 @@ def layer_caches(model: Model, dtype: str, tp: int) -> list[LayerCache]:
 def kv_bytes(model: Model, tokens: int, dtype: str = "bf16", tp: int = 1) -> int:
     """Bytes that one sequence of `tokens` takes on one of `tp` devices, all layers."""
     return math.ceil(sum(cache.bytes_for(tokens) for cache in layer_caches(model, dtype, tp)))
-
-
-def stage_share(deployment: Deployment) -> float:
-    """Share of all layers on the fullest pipeline stage; layers count as equal."""
-    layers, pp = deployment.model.layers, deployment.parallelism.pp
-    return math.ceil(layers / pp) / layers
 
 
 def weights_on_device(deployment: Deployment) -> int:

@@ -34,10 +34,15 @@ def deployment_notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
             f"{deployment.accelerator.name} has no bf16: fp16 is assumed, which vLLM wants to be "
             "told (--dtype half) for a model published in bf16"
         )
-    if parallelism.pp > 1:
+    if parallelism.pp > 1 and parallelism.pipeline is None:
         notes.append(
             "pipeline: one iteration in flight, so throughput is a lower bound and latency "
             "the sum of the stages"
+        )
+    if parallelism.pipeline is not None:
+        notes.append(
+            "pipeline: each microbatch has its share of sequences and KV memory; a stage's share "
+            "of an iteration is that of its layers"
         )
     if parallelism.devices > 1 and deployment.link.name == NO_LINK:
         notes.append(

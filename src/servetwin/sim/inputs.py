@@ -11,6 +11,7 @@ from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
 from servetwin.errors import InputError
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import Prefixes
+from servetwin.sim.stages import Stages, lane_blocks, lane_settings, stages_of
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps
@@ -55,6 +56,8 @@ class SimInputs:
     """Below the HBM of each replica, the nearest first; none without `prefixes`."""
     decode: DecodeInputs | None = None
     """Where requests go with their first token; all the above is of the prefill pool then."""
+    stages: Stages | None = None
+    """What the replicas share, which then are lanes; None where each has devices of its own."""
 
     @property
     def lag(self) -> int:
@@ -135,6 +138,9 @@ class Outcome:
     handover: Ints | None = None
     handover_transfer: Ints | None = None
     decode_peak_blocks: int = 0
+    stage_busy: Ints | None = None
+    """Picoseconds of work, (engines, stages), of the prefill pool where there are two; None
+    without stages."""
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0
@@ -179,28 +185,31 @@ def prepare(
 def _prepare_pool(
     deployment: Deployment, workload: Workload, cost: CostModel, prefixes: Prefixes | None
 ) -> SimInputs:
-    settings = deployment.settings
+    settings = lane_settings(deployment)
+    capacity = lane_blocks(deployment, cost.memory.capacity_blocks)
+    pipeline = deployment.parallelism.pipeline
     tables = cost.iteration.attention
     if tables is not None and tables.max_decodes < settings.max_num_seqs:
         raise ValueError("the cost's tables of attention are of a deployment of fewer sequences")
     limit = settings.max_model_len
     if settings.scheduler == "slots":
         # llama.cpp divides its context among the slots beforehand.
-        per_slot = cost.memory.capacity_blocks // settings.max_num_seqs * settings.block_size
+        per_slot = capacity // settings.max_num_seqs * settings.block_size
         limit = min(limit, per_slot)
     return SimInputs(
         workload=workload,
         settings=settings,
         cost=cost.iteration,
-        capacity_blocks=cost.memory.capacity_blocks,
+        capacity_blocks=capacity,
         max_total_tokens=limit,
-        replicas=deployment.replicas,
+        replicas=deployment.replicas * (pipeline.microbatches if pipeline else 1),
         router=deployment.router,
         seed=0,
         snapshot_interval=0,
         token_gaps=True,
         prefixes=prefixes,
         tiers=_tiers(deployment, cost, prefixes),
+        stages=stages_of(deployment, cost),
     )
 
 

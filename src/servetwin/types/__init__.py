@@ -8,10 +8,10 @@ from servetwin.types.deployment import (
     DecodePool,
     Deployment,
     EngineSettings,
-    Parallelism,
 )
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import AttentionKind, LatentAttention, Mixture, Model
+from servetwin.types.parallelism import Parallelism, Pipeline
 from servetwin.types.result import (
     RequestTable,
     RunResult,
@@ -40,6 +40,7 @@ __all__ = [
     "Mixture",
     "Model",
     "Parallelism",
+    "Pipeline",
     "RequestTable",
     "RunResult",
     "Status",

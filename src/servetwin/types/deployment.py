@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
+from servetwin.types.parallelism import Parallelism
 
-__all__ = ["ROUTERS", "SCHEDULERS", "DecodePool", "Deployment", "EngineSettings", "Parallelism"]
+__all__ = ["ROUTERS", "SCHEDULERS", "DecodePool", "Deployment", "EngineSettings"]
 
 SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
 """vLLM 0.19; Sarathi-Serve; Orca; FasterTransformer; llama.cpp; one request at a time."""
@@ -75,30 +76,6 @@ class EngineSettings:
         names = [tier.name for tier in self.kv_tiers]
         if len(set(names)) < len(names):
             raise ValueError(f"two KV tiers have one name: {', '.join(names)}")
-
-
-@dataclass(frozen=True)
-class Parallelism:
-    """How one engine is spread over devices.
-
-    `dp` ranks of data-parallel attention share the experts of one engine; `ep` says over
-    how many devices whole experts are spread (1: experts are sliced by `tp`).
-    """
-
-    tp: int = 1
-    pp: int = 1
-    ep: int = 1
-    dp: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("tp", "pp", "ep", "dp"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
-
-    @property
-    def devices(self) -> int:
-        """Devices that one engine occupies."""
-        return self.tp * self.pp * self.dp
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from servetwin.catalog import count_parameters
 from servetwin.cost.dtypes import peak_flops
-from servetwin.cost.memory import layer_caches, stage_share
+from servetwin.cost.memory import layer_caches
+from servetwin.cost.stages import stage_share
 from servetwin.sim.closed_form.model import CacheSize
 from servetwin.types import AttentionKind, CostModel, Deployment
 

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.cache.tiers import TierTraffic
 from servetwin.sim.inputs import Outcome, SimInputs
@@ -140,10 +141,16 @@ def outcome_of(cluster: Cluster) -> Outcome:
         cached_tokens=None if inputs.prefixes is None else cached,
         kv_transfer=column(requests, "kv_transfer") if inputs.tiers else None,
         tiers=traffic(inputs, cluster.engines),
+        stage_busy=_stage_busy(cluster.engines),
         iterations=sum(replica.iterations for replica in replicas),
         split_chunks=sum(replica.split_chunks for replica in replicas),
         events=cluster.handled,
     )
+
+
+def _stage_busy(engines: Engines) -> NDArray[np.int64] | None:
+    rings = [ring.busy for ring in engines.rings if ring]
+    return np.array(rings, np.int64) if rings else None
 
 
 def traffic(inputs: SimInputs, engines: Engines) -> tuple[TierTraffic, ...]:

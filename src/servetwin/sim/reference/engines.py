@@ -7,6 +7,7 @@ import heapq
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.reference.gaps import TokenGapCounter
 from servetwin.sim.reference.replica import Replica
+from servetwin.sim.reference.ring import Ring
 from servetwin.sim.reference.routers import Router
 from servetwin.sim.reference.state import Request
 from servetwin.units import NOT_YET
@@ -28,7 +29,12 @@ class Engines:
         loaded_kind: int,
         iteration_kind: int,
     ) -> None:
-        self.replicas = [Replica(inputs, gaps) for _ in range(inputs.replicas)]
+        stages = inputs.stages
+        self.rings = [Ring(stages) for _ in range(stages.engines)] if stages else [None]
+        self.replicas = [
+            Replica(inputs, gaps, self.rings[number % len(self.rings)])
+            for number in range(inputs.replicas)
+        ]
         self.router = Router(
             inputs.router, [replica.pool for replica in self.replicas], inputs.seed
         )

@@ -6,6 +6,7 @@ from servetwin.sim.inputs import SimInputs
 from servetwin.sim.reference.attribution import Clock
 from servetwin.sim.reference.cost import duration
 from servetwin.sim.reference.gaps import TokenGapCounter
+from servetwin.sim.reference.ring import Ring
 from servetwin.sim.reference.schedulers import PLANNERS, Queues
 from servetwin.sim.reference.state import Batch, Request
 from servetwin.sim.reference.tiered import TieredPool, pool_of
@@ -22,9 +23,10 @@ class Replica:
     neither who finishes in it nor who arrives during it.
     """
 
-    def __init__(self, inputs: SimInputs, gaps: TokenGapCounter) -> None:
+    def __init__(self, inputs: SimInputs, gaps: TokenGapCounter, ring: Ring | None = None) -> None:
         settings = inputs.settings
         self.inputs = inputs
+        self.ring = ring
         self.pool = pool_of(inputs)
         self.queues = Queues(settings, self.pool)
         self.planner = PLANNERS[settings.scheduler]
@@ -65,8 +67,11 @@ class Replica:
             self.executing = self._plan(now)  # the first plan ended in a preemption of itself
         if self.inputs.lag and self.executing.work:
             self.staged = self._plan(now)
-        self.busy_until = now + self.executing.duration if self.executing.work else NOT_YET
+        self.busy_until = self._end(self.executing, now) if self.executing.work else NOT_YET
         return finished
+
+    def _end(self, batch: Batch, now: int) -> int:
+        return self.ring.pass_through(batch, now) if self.ring else now + batch.duration
 
     def _plan(self, now: int) -> Batch:
         self.now = now

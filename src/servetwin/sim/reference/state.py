@@ -156,6 +156,11 @@ class Batch:
         return sum(item.done + 1 for item in self.work if item.decode)
 
     @property
+    def sequences(self) -> int:
+        """Sequences that it decodes, padding included."""
+        return sum(item.decode for item in self.work)
+
+    @property
     def decodes(self) -> int:
         """Decode tokens that somebody waits for."""
         return sum(item.decode and not item.padding for item in self.work)

@@ -1,0 +1,34 @@
+"""Iterations of several microbatches in the stages of one engine."""
+
+from __future__ import annotations
+
+from servetwin.sim.reference.state import Batch
+from servetwin.sim.stages import Stages, up_to_edge
+
+__all__ = ["Ring"]
+
+
+class Ring:
+    """The stages of one engine: each serves one iteration at a time, first come, first served."""
+
+    def __init__(self, stages: Stages) -> None:
+        self.stages = stages
+        self.free = [0] * stages.count
+        self.busy = [0] * stages.count
+        """Picoseconds in which each stage has worked, or will have."""
+
+    def pass_through(self, batch: Batch, now: int) -> int:
+        """Send `batch`, planned `now`, through all stages; return when it leaves the last.
+
+        While a stage computes one microbatch it fetches the KV of the next, so copies count
+        only where they take longer than the computation.
+        """
+        stages, ready = self.stages, now
+        copies = stages.swap * (batch.contexts + batch.sequences + batch.prefill_tokens)
+        for stage in range(stages.count):
+            end = up_to_edge(batch.duration, stages.edges[stage + 1])
+            own = max(copies, end - up_to_edge(batch.duration, stages.edges[stage]))
+            ready = max(ready, self.free[stage]) + own
+            self.free[stage] = ready
+            self.busy[stage] += own
+        return ready
