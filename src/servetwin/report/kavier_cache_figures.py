@@ -162,7 +162,7 @@ def prompt_caches(
 ) -> alt.ConcatChart:
     """Hits, prefill hours, energy and dollars over the cache size, a line for each prefix size.
 
-    Published values are rings. The run without cache is a dotted line of its own.
+    Published values are rings. The run without cache is left to the tables.
     """
     performance = [row for row in performance if row["prefix"] != "none"]
     lines = [("kavier", "kavier_h"), ("servetwin", "servetwin_h")]
@@ -179,21 +179,25 @@ def prompt_caches(
     }
     band = [row for row in power["servetwin"] if row["prefix"] == performance[0]["prefix"]]
     panels = [
-        _cache_panel(hits, "Prompts that hit", "% of all prompts", "published_hit_percent"),
+        _cache_panel(
+            hits, "Prompts that hit (the same by both)", "% of all prompts", "published_hit_percent"
+        ),
         _cache_panel(hours, "Prefill", "GPU hours", "published_h"),
         alt.layer(_cache_band(band), _cache_panel(costs["kwh"], "Energy of prefill", "kWh")),
         _cache_panel(costs["usd_per_million_tokens"], "Efficiency", "$ per million input tokens"),
     ]
     if any(row["y"] is None for row in costs["usd_per_million_tokens"]):
         panels.pop()
+    known = any(row["published_h"] is not None for row in performance)
+    rings = "rings: published; " if known else ""
     chart: alt.ConcatChart = (
         alt.concat(*panels, columns=2, spacing=28)
         .resolve_scale(y="independent")
         .properties(
             title=heading(
                 "Caches of prompts, one LRU over all sessions",
-                "rings: published; grey: least and most of the eight power models, "
-                f"servetwin, {performance[0]['prefix']} tokens",
+                f"{rings}grey: least and most of the eight power models, servetwin, "
+                f"{performance[0]['prefix']} tokens",
             )
         )
     )

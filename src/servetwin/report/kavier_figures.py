@@ -18,6 +18,9 @@ Layers = alt.LayerChart | alt.FacetChart
 Look = tuple[str, str, list[int]]
 """Colour, symbol and dashes."""
 
+WORDS = {"prefill": "input", "decode": "output"}
+"""Tokens that the time of a phase is divided by."""
+
 FORMS: dict[str, Look] = {
     "measured": (BLACK, "circle", [1, 0]),
     "kavier": (VERMILLION, "square", [6, 3]),
@@ -45,7 +48,8 @@ def accuracy(phase: str, rows: Sequence[Row], subtitle: str) -> alt.HConcatChart
         here = [row for row in long if row["reading"] == reading]
         suffix = f", {reading}" if len(readings) > 1 else ""
         panels.append(_per_token(here, phase, f"Time a token{suffix}"))
-        panels.append(_errors([row for row in here if row["form"] != "measured"], suffix))
+        predicted = [row for row in here if row["form"] != "measured"]
+        panels.append(_errors(predicted, phase, f"Error{suffix}"))
     # Readings side by side; a single one has its two panels side by side instead.
     columns = [alt.vconcat(*panels[at : at + 2], spacing=24) for at in range(0, len(panels), 2)]
     both = alt.hconcat(*(panels if len(columns) == 1 else columns), spacing=32)
@@ -59,31 +63,32 @@ def accuracy(phase: str, rows: Sequence[Row], subtitle: str) -> alt.HConcatChart
 
 
 def _per_token(rows: Sequence[Row], phase: str, title: str) -> Layers:
-    word = "input" if phase == "prefill" else "output"
+    word = WORDS[phase]
     base = inline(rows).encode(
-        x=_lengths(rows, word),
+        x=_lengths(rows, phase),
         y=alt.Y("ms:Q", title=f"ms per {word} token", scale=alt.Scale(zero=True, nice=True)),
         tooltip=["form:N", "tokens:Q", alt.Tooltip("seconds:Q", format=",.3f")],
     )
     return _lines_and_points(base, list(FORMS)).properties(title=title, width=300, height=190)
 
 
-def _errors(rows: Sequence[Row], suffix: str) -> Layers:
+def _errors(rows: Sequence[Row], phase: str, title: str) -> Layers:
+    signed = alt.Axis(format="+%", labelExpr="datum.value == 0 ? '0%' : datum.label")
     base = inline(rows).encode(
-        x=_lengths(rows, "tokens", bare=True),
-        y=alt.Y("error:Q", title="error of the prediction", axis=alt.Axis(format="+%")),
+        x=_lengths(rows, phase),
+        y=alt.Y("error:Q", title="error of the prediction", axis=signed),
         tooltip=["form:N", "tokens:Q", alt.Tooltip("error:Q", format="+.2%")],
     )
     zero = alt.Chart(alt.InlineData(values=[{"y": 0}])).mark_rule(color=GREY).encode(y="y:Q")
     chart: Layers = alt.layer(zero, _lines_and_points(base, list(FORMS))).properties(
-        title=f"Error{suffix}", width=300, height=190
+        title=title, width=300, height=190
     )
     return chart
 
 
-def _lengths(rows: Sequence[Row], word: str, bare: bool = False) -> alt.X:
+def _lengths(rows: Sequence[Row], phase: str) -> alt.X:
     values = sorted({row["tokens"] for row in rows})
-    title = f"{word if bare else word + ' tokens'} (log)"
+    title = f"{WORDS[phase]} tokens (log)"
     axis = alt.Axis(values=values, format=",", labelAngle=-40)
     return alt.X("tokens:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=axis)
 
@@ -161,11 +166,9 @@ def export_cost(rows: Sequence[Row]) -> Layers:
         ],
     )
     chart: Layers = marked(base, "series", {name: looks[name] for name in shown})
+    beside = "published: another machine, and Kavier's own simulator"
     return chart.properties(
-        title=heading(
-            "Cost of the export rate",
-            "published: another machine, and Kavier's own simulator",
-        ),
+        title=heading("Cost of the export rate", beside if names["published_s"] in shown else ""),
         width=400,
         height=260,
     )

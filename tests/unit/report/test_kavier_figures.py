@@ -43,7 +43,9 @@ def test_accuracy_shows_times_a_token_and_errors() -> None:
     assert times == pytest.approx({"measured": 40, "kavier": 50, "servetwin": 41})
     errors = {row["form"]: row["error"] for row in rows if row["tokens"] == 128}
     assert errors == pytest.approx({"measured": 0, "kavier": 0.25, "servetwin": 0.025})
-    assert {"ms per output token", "error of the prediction"} <= titles(chart)
+    axes = {"output tokens (log)", "ms per output token", "error of the prediction"}
+    assert axes <= titles(chart)
+    assert "tokens (log)" not in titles(chart)
 
 
 def test_a_second_reading_adds_its_own_panels() -> None:
@@ -70,6 +72,7 @@ def test_the_published_curve_is_left_out_where_there_is_none() -> None:
         assert len(names) == expected
         domains = parts(content, "domain")
         assert all(set(domain) == names for domain in domains if isinstance(domain[0], str))
+        assert ("published" in content["title"]["subtitle"]) is (published is not None)
 
 
 @pytest.mark.parametrize(("values", "first", "last"), [([30, 180], 50, 200), ([90, 9e5], 100, 1e6)])
@@ -116,6 +119,10 @@ def test_cache_sizes_are_in_the_order_of_numbers() -> None:
     }
     chart = kavier_cache_figures.prompt_caches(performance, power)
     assert ["2", "8", "16"] in parts(chart.to_dict(), "sort")
+    assert "published" not in chart.to_dict()["title"]["subtitle"]
+    known = [{**row, "published_h": 2.0, "published_hit_percent": 1.0} for row in performance]
+    beside = kavier_cache_figures.prompt_caches(known, power).to_dict()
+    assert beside["title"]["subtitle"].startswith("rings: published")
     # Without a price there is no panel of dollars.
     assert "Efficiency" not in titles(chart)
     for rows in power.values():

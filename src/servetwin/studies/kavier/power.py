@@ -24,6 +24,9 @@ SAMPLES = 4
 """Utilisations taken along the straight middle piece of a request."""
 REQUESTS_AT_ONCE = 1 << 16
 
+MEANS = {"mean": "mean", "median": "median", "weights": "weighted mean"}
+"""What each way of combining the power models gives."""
+
 PCIE_CARDS = {"A100-80GB": "A100-80GB-PCIe"}
 """Kavier's A100-80GB has the bandwidth of the PCIe card, so its watts are taken too."""
 
@@ -84,7 +87,7 @@ def run_energy(result: ClosedFormResult, gpu: Accelerator, rates: Rates) -> RunE
         },
         footprint=_footprint(result, seconds, joules, device, rates),
         gpu=gpu.name,
-        notes=(*device.notes, _how(meta, device, gpu)),
+        notes=(*device.notes, _how(meta, device, gpu), *_overhead(rates)),
     )
 
 
@@ -138,8 +141,12 @@ def _footprint(
     )
 
 
+def _overhead(rates: Rates) -> tuple[str, ...]:
+    return () if rates.pue == 1 else (f"energy and carbon include a PUE of {rates.pue:g}",)
+
+
 def _how(meta: MetaModel, device: DevicePower, gpu: Accelerator) -> str:
     return (
-        f"energy: {meta.how} of {len(meta.models)} power models between {device.idle:.0f} and "
-        f"{device.maximum:.0f} W ({gpu.name}), no idle time between requests"
+        f"energy: {MEANS[meta.how]} of {len(meta.models)} power models between "
+        f"{device.idle:.0f} and {device.maximum:.0f} W ({gpu.name}), no idle time between requests"
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from servetwin.studies.kavier.running import Done
-from servetwin.studies.kavier.settings import Sweep
+from servetwin.studies.kavier.settings import NO_PREFIX_CACHE, Sweep
 
 __all__ = ["show_efficiency", "show_runs"]
 
@@ -47,9 +47,10 @@ def show_runs(
     for note in notes:
         console.print(f"note: {note}", markup=False)
     if folder is not None:
-        each = "" if len(done) == 1 else "a folder each: "
-        files = f"{each}tasks.parquet, fragments.parquet; summary.json"
-        console.print(f"Written to {folder}/: {files}", markup=False)
+        files = "tasks.parquet, fragments.parquet"
+        if len(done) > 1:
+            files = "a folder with tasks.parquet and fragments.parquet for each run"
+        console.print(f"Written to {folder}/: {files}, summary.json", markup=False)
 
 
 def _title(done: Done) -> str:
@@ -116,10 +117,10 @@ def _table(console: Console, sweep: Sweep, done: Sequence[Done]) -> None:
     for head in ("prefill h", "decode h", "hits %", "fragments", "kWh", "real s"):
         table.add_column(head, justify="right", no_wrap=True)
     for run in done:
-        settings, figures = run.run.described(), run.figures
+        figures = run.figures
         energy = figures["energy"]
         table.add_row(
-            *(str(settings[name]) for name in sweep.varied),
+            *(_setting(run, name) for name in sweep.varied),
             f"{figures['prefill_h']:,.2f}",
             f"{figures['decode_h']:,.2f}",
             f"{100 * figures['hit_ratio']:.2f}",
@@ -128,6 +129,15 @@ def _table(console: Console, sweep: Sweep, done: Sequence[Done]) -> None:
             f"{figures['wall_s']:.2f}",
         )
     console.print(table)
+
+
+def _setting(done: Done, name: str) -> str:
+    """What varies, as a table shows it; without prefix cache neither of its sizes matters."""
+    if name == "prefix_cache_min_tokens" and done.run.prefix_cache_min_tokens >= NO_PREFIX_CACHE:
+        return "none"
+    if name == "max_cached_prompts" and not done.run.caches_prefixes:
+        return "-"
+    return str(done.run.described()[name])
 
 
 def show_efficiency(content: dict[str, Any], written: Sequence[Path]) -> None:

@@ -14,7 +14,7 @@ from servetwin.studies.kavier.pasted import choices
 if TYPE_CHECKING:
     from servetwin.cache.prompt_cache import PromptCache
 
-__all__ = ["DEFAULTS", "NO_CORRECTION", "KavierRun", "Sweep", "sweep_of"]
+__all__ = ["DEFAULTS", "NO_CORRECTION", "NO_PREFIX_CACHE", "KavierRun", "Sweep", "sweep_of"]
 
 FORMULAS = ("kavier", "servetwin")
 NO_CORRECTION = "none"

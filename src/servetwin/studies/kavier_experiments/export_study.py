@@ -40,7 +40,7 @@ COLUMNS = (
     Column("fragments", "fragments", ",d"),
     Column("memory_s", "in memory s", ",.2f"),
     Column("wall_s", "to files s", ",.2f"),
-    Column("megabytes", "MB", ",.1f"),
+    Column("megabytes", "MB", ",.2f"),
     Column("published_s", "published s", ",.2f"),
     Column("published_over_ours", "publ./ours", ",.0f"),
 )

@@ -42,7 +42,7 @@ def deliver(outcome: Outcome, out: Path | None, json: bool) -> None:
     console.width = min(console.width, WIDTH)
     _print(outcome, console)
     if out is not None:
-        console.print(f"\nWritten to {out}/: {', '.join(files)}", markup=False, soft_wrap=True)
+        console.print(f"\nWritten to {out}/: {', '.join(files)}", markup=False)
 
 
 def describe(outcome: Outcome) -> dict[str, Any]:
@@ -97,6 +97,8 @@ def _print(outcome: Outcome, console: Console) -> None:
         console.print(f"\n{table.title}", markup=False)
         console.print(_grid(table))
     _print_checks(outcome, console)
+    if outcome.notes:
+        console.print()
     for note in outcome.notes:
         console.print(f"note: {note}", markup=False)
 
@@ -122,7 +124,7 @@ def _print_checks(outcome: Outcome, console: Console) -> None:
     rows = [
         {
             "what": f"{check.what} ({check.unit})" if check.unit else check.what,
-            "target": f"< {check.target:,.6g}" if check.below else f"{check.target:,.10g}",
+            "target": f"{'< ' * check.below}{check.target:,.{_digits(check.tolerance)}f}",
             "found": f"{check.found:,.{_digits(check.tolerance)}f}",
             "verdict": "ok" if check.passed else "MISSED",
         }

@@ -65,3 +65,27 @@ def test_what_an_interrupted_run_left_counts(folder: Path) -> None:
     (folder / "out" / "export_rate=2" / "fragments.partial.parquet").write_text("")
     (note,) = sweep(folder, "[0.1, 1]")
     assert note.endswith("export_rate=2")
+
+
+def test_a_run_without_prefix_cache_is_called_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--llm",
+        "Llama-3-8B",
+        "--gpu",
+        "A10",
+        "--prefix_cache_policy",
+        "prefill",
+        "--pue",
+        "1.5",
+    ]
+    words += ["--prefix_cache_min_tokens", "[4, 1000000]", "--max_cached_prompts", "[8, 16]"]
+    trace = folder / "tokens.csv"
+    trace.write_text('num_input_tokens,num_output_tokens,input_tokens\n4,3,"[1, 2, 3, 4]"\n')
+    with pytest.raises(SystemExit):
+        main(["study", "kavier", *words, "--trace", str(trace)])
+    shown = capsys.readouterr().out
+    rows = [line.split()[:2] for line in shown.splitlines()[2:5]]
+    assert rows == [["4", "8"], ["4", "16"], ["none", "-"]]
+    assert "note: energy and carbon include a PUE of 1.5" in shown

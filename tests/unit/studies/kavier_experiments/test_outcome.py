@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_all_files_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[st
         rows = list(csv.DictReader(file))
     assert [row["passed"] for row in rows] == ["True", "False"]
     assert (tmp_path / "out" / f"{stem}-plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_fits_80_columns_and_targets_have_the_digits_of_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = (Check("bound", "%", 5.81, 10.8546, below=True), Check("b", "h", 57.7, 57.7, 0.02))
+    deliver(outcome(*checks), tmp_path, json=False)
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert re.search(r"bound \(%\) +< 10\.85 +5\.81 +ok", shown)
+    assert re.search(r"b \(h\) +57\.70 +57\.70 +ok", shown)
 
 
 def test_json_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
