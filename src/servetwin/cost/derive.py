@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,14 @@ def derive(
     `typical_context` is that of a sequence seen at a random step, in tokens: see
     `plan_memory`. Given the `lengths` of all requests (input and output), the blocks are
     counted at a longer context where otherwise requests would be rejected that fit. Other
-    `curves` than the packaged ones serve to test what is predicted without some timings.
+    `curves` than the packaged ones serve to test what is predicted without some timings. Of a
+    deployment with a decode pool, the result holds the cost of that as `decode`.
     """
+    if deployment.decode is not None:
+        prefill, decode = (
+            derive(pool, typical_context, lengths, curves) for pool in deployment.pools
+        )
+        return replace(prefill, decode=decode)
     curves = curves or curves_for(deployment.accelerator.name)
     context = typical_context
     if lengths is not None:

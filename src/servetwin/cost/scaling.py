@@ -46,7 +46,8 @@ def scaled(cost: CostModel, factor: float) -> CostModel:
         attention=attention,
         **scalars,
     )
-    return replace(cost, iteration=iteration)
+    decode = None if cost.decode is None else scaled(cost.decode, factor)
+    return replace(cost, iteration=iteration, decode=decode)
 
 
 def _attention(tables: AttentionTables, factor: float) -> AttentionTables:

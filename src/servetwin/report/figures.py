@@ -13,7 +13,7 @@ from servetwin.errors import InputError
 from servetwin.report import series
 from servetwin.report.wording import PART_NAMES
 from servetwin.results.output import replace_file
-from servetwin.types import RequestTable, RunResult
+from servetwin.types import RequestTable, RunResult, Timeline
 
 __all__ = [
     "batch_over_time",
@@ -93,14 +93,32 @@ def kv_over_time(run: RunResult) -> alt.Chart | None:
         return None
     found = series.states(run.timeline)
     capacity = run.kv_capacity_blocks
-    lines = {"all replicas": found.kv_blocks / (capacity * max(found.replicas, 1))}
-    if found.replicas > 1:
-        lines["fullest replica"] = found.kv_blocks_fullest / capacity
+    if run.kv_decode is not None:
+        lines = _of_pools(run.timeline, capacity, run.kv_decode)
+    else:
+        lines = {"all replicas": found.kv_blocks / (capacity * max(found.replicas, 1))}
+        if found.replicas > 1:
+            lines["fullest replica"] = found.kv_blocks_fullest / capacity
     chart = _over_time(found.t, lines, "KV cache in use", "blocks in use")
     chart.encoding.y = alt.Y(
         "value:Q", title="blocks in use", axis=alt.Axis(format="%"), scale=_share()
     )
     return chart
+
+
+def _of_pools(
+    timeline: Timeline, capacity: int, decode: dict[str, int]
+) -> dict[str, NDArray[np.float64]]:
+    """Share of the blocks of each pool that are in use, over all its replicas."""
+    pools = {
+        "prefill pool": (timeline.replica < decode["first"], capacity),
+        "decode pool": (timeline.replica >= decode["first"], decode["capacity_blocks"]),
+    }
+    return {
+        name: (used := series.states(series.only(timeline, rows))).kv_blocks
+        / (blocks * max(used.replicas, 1))
+        for name, (rows, blocks) in pools.items()
+    }
 
 
 def tokens_over_time(run: RunResult) -> alt.Chart | None:

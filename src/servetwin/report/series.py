@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,16 @@ def states(timeline: Timeline, bins: int = BINS) -> States:
         watts=None if timeline.power_w is None else mean(total(timeline.power_w)),
         replicas=int(np.unique(timeline.replica).size),
     )
+
+
+def only(timeline: Timeline, rows: NDArray[np.bool_]) -> Timeline:
+    """Keep some rows of a timeline."""
+    columns = {
+        field.name: getattr(timeline, field.name)[rows]
+        for field in fields(timeline)
+        if isinstance(getattr(timeline, field.name), np.ndarray)
+    }
+    return replace(timeline, **columns)
 
 
 def in_flight(table: RequestTable, bins: int = BINS) -> tuple[Floats, Floats]:

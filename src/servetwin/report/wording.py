@@ -168,6 +168,11 @@ def _kv_cache(cache: dict[str, Any]) -> str:
     text += "" if peak is None else f" ({peak / capacity * 100:.0f} %)"
     hits = cache["prefix_hit_rate"]
     text += "" if hits is None else f"; {hits * 100:.1f} % of input tokens cached"
+    if decode := cache.get("decode"):
+        text = text.replace("one replica", "one prefill replica", 1)
+        blocks, most = decode["capacity_blocks"], decode["peak_blocks"]
+        text += f"; at most {number(most)} of {number(blocks)} on one decode replica"
+        text += f" ({most / blocks * 100:.0f} %)" if blocks else ""
     for tier in cache.get("tiers") or ():
         text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
     return text

@@ -71,12 +71,14 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     first = column("first_token") - arrival
     total = column("finish") - arrival
     wait = column("first_scheduled") - arrival
-    transfer = np.minimum(transfer, wait)  # what came after a preemption is part of that
+    # What came from tiers after a preemption is part of that.
+    transfer = np.minimum(transfer - column("handover_transfer"), wait)
     queue = wait - transfer
+    later = column("handover")
     decode, preempted = column("decode_time"), column("preempted_time")
-    others = total - queue - transfer - prefill - decode - preempted
+    others = total - queue - transfer - later - prefill - decode - preempted
     rest = first - queue - transfer - prefill
     return {
-        "e2e": np.stack([queue, transfer, prefill, others, decode, preempted]),
+        "e2e": np.stack([queue, transfer + later, prefill, others, decode, preempted]),
         "ttft": np.stack([queue, transfer, prefill, rest]),
     }

@@ -2,7 +2,8 @@
 
 Each replica is a process. Its running requests occupy lanes (threads), each request a slice
 with its prefill and decode inside; waiting requests are asynchronous slices named `queue`;
-the timeline becomes counters.
+the timeline becomes counters. With a decode pool, a request has a slice on either replica, and
+between them an asynchronous one named `KV transfer`.
 """
 
 from __future__ import annotations
@@ -60,21 +61,24 @@ def _about(run: RunResult, rows: NDArray[np.int64]) -> dict[str, str]:
 
 
 def _events(run: RunResult, rows: NDArray[np.int64]) -> Iterator[Event]:
-    replicas = np.unique(run.requests.replica[rows]).tolist()
+    table = run.requests
+    replicas = np.unique([_first_replica(table)[rows], table.replica[rows]]).tolist()
     for replica in replicas:
         name = {"name": f"replica {replica}"}
         yield {"ph": "M", "name": "process_name", "pid": replica + 1, "tid": 0, "args": name}
-    yield from _request_events(run.requests, rows)
+    yield from _request_events(table, rows)
+    yield from _decode_events(table, rows)
     if run.timeline is not None:
         yield from _counters(run.timeline)
 
 
 def _request_events(table: RequestTable, rows: NDArray[np.int64]) -> Iterator[Event]:
     lanes = _Lanes()
-    begin = _begin(table)
+    begin, replica, moved = _begin(table), _first_replica(table), _moved(table)
     for row in rows.tolist():
-        pid = int(table.replica[row]) + 1
+        pid = int(replica[row]) + 1
         started, first, end = (int(c[row]) for c in (begin, table.first_token, table.finish))
+        end = first if moved[row] else end
         last = max(started, first, end)
         tid = lanes.take(pid, started, last)
         arrived = int(table.arrival[row])
@@ -93,6 +97,34 @@ def _request_events(table: RequestTable, rows: NDArray[np.int64]) -> Iterator[Ev
             yield _slice("prefill", (started, first), (pid, tid))
             if end > first:
                 yield _slice("decode", (first, end), (pid, tid))
+
+
+def _first_replica(table: RequestTable) -> NDArray[np.int32]:
+    """Where each prompt was computed."""
+    return table.replica if table.prefill_replica is None else table.prefill_replica
+
+
+def _moved(table: RequestTable) -> NDArray[np.bool_]:
+    """Which requests were decoded on another replica."""
+    return np.asarray(_first_replica(table) != table.replica)
+
+
+def _decode_events(table: RequestTable, rows: NDArray[np.int64]) -> Iterator[Event]:
+    """What requests do on the replica that their KV blocks were moved to."""
+    if table.handover is None:
+        return
+    lanes = _Lanes()
+    joined = table.first_token + table.handover
+    rows = rows[_moved(table)[rows]]
+    for row in rows[np.argsort(joined[rows], kind="stable")].tolist():
+        pid = int(table.replica[row]) + 1
+        first, start, end = (int(c[row]) for c in (table.first_token, joined, table.finish))
+        moving = {"cat": "transfer", "name": "KV transfer", "id": row, "pid": pid, "tid": 0}
+        yield {"ph": "b", "ts": _us(first), **moving}
+        yield {"ph": "e", "ts": _us(start), **moving}
+        track = (pid, lanes.take(pid, start, end))
+        yield _slice(f"request {row}", (start, end), track, {"request": row})
+        yield _slice("decode", (start, end), track)
 
 
 class _Lanes:

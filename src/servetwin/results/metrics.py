@@ -58,6 +58,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "peak_blocks": run.kv_peak_blocks if run.kv_capacity_blocks else None,
             "prefix_hit_rate": prefix_hit_rate,
             "tiers": run.kv_tiers,
+            "decode": run.kv_decode,
         },
         **(run.footprint or NO_FOOTPRINT),
     }

@@ -122,9 +122,9 @@ class Reader:
         self._fill(name, pa.from_numpy_dtype(dtype), out, convert)
         return out
 
-    def optional(self, name: str, dtype: type[np.integer[Any]] = np.int32) -> Any:
-        """Whole numbers, or None where the whole column is null."""
-        return None if self.is_null(name) else self.whole(name, dtype, null=0)
+    def optional(self, name: str, dtype: type[np.integer[Any]] = np.int32, *, null: int = 0) -> Any:
+        """Whole numbers, `null` for null, or None where the whole column is null."""
+        return None if self.is_null(name) else self.whole(name, dtype, null=null)
 
     def numbers(self, name: str) -> NDArray[np.float64] | None:
         """Float64 with NaN for null, or None where the whole column is null."""

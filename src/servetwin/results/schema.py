@@ -43,6 +43,15 @@ class KvTier(Strict):
     written_bytes: NonNegativeInt
 
 
+class DecodeCache(Strict):
+    """Blocks of one replica of the decode pool, whose replicas have numbers from `first` on."""
+
+    first: NonNegativeInt
+    replicas: NonNegativeInt
+    capacity_blocks: NonNegativeInt
+    peak_blocks: NonNegativeInt
+
+
 class KvCache(Strict):
     """Blocks of one replica's KV cache; null where unknown."""
 
@@ -50,6 +59,7 @@ class KvCache(Strict):
     peak_blocks: NonNegativeInt | None
     prefix_hit_rate: Figure
     tiers: list[KvTier] | None = None
+    decode: DecodeCache | None = None
 
 
 class SloResult(Strict):

@@ -52,7 +52,9 @@ REQUESTS = pa.schema(
     metadata={SCHEMA_KEY: b"servetwin.requests/1"},
 )
 COMPLETION = pa.field("completion_us", pa.float64())
-"""A last column, only of runs that have it."""
+HANDOVER = pa.field("handover_s", pa.float64())
+HANDOVER_TRANSFER = pa.field("handover_transfer_s", pa.float64())
+"""Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
     [
@@ -89,6 +91,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             "cached_tokens": _part(table.cached_tokens, rows),
             "preemptions": table.preemptions[rows],
             "replica": _known(table.replica[rows]),
+            "prefill_replica": _known(_part(table.prefill_replica, rows)),
             "kv_transfer_s": _seconds(table.kv_transfer, rows),
             "prefill_s": _seconds(table.prefill_time, rows),
             "decode_s": _seconds(table.decode_time, rows),
@@ -97,12 +100,20 @@ def write_requests(run: RunResult, path: Path) -> None:
                 pa.array(table.status[rows], pa.int8()), STATUS_NAMES
             ),
             COMPLETION.name: _part(table.completion_us, rows),
+            HANDOVER.name: _seconds(table.handover, rows),
+            HANDOVER_TRANSFER.name: _seconds(table.handover_transfer, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
     if run.token_gaps is not None:
         metadata[GAPS_KEY] = _gaps_to_json(run.token_gaps)
-    schema = REQUESTS if table.completion_us is None else REQUESTS.append(COMPLETION)
+    schema = REQUESTS
+    for field, column in (
+        (COMPLETION, table.completion_us),
+        (HANDOVER, table.handover),
+        (HANDOVER_TRANSFER, table.handover_transfer),
+    ):
+        schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
 
 
@@ -140,6 +151,9 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             decode_time=reader.optional_times("decode_s"),
             preempted_time=reader.optional_times("preempted_s"),
             completion_us=reader.numbers(COMPLETION.name) if reader.has(COMPLETION.name) else None,
+            prefill_replica=reader.optional("prefill_replica", null=-1),
+            handover=_times(reader, HANDOVER.name),
+            handover_transfer=_times(reader, HANDOVER_TRANSFER.name),
         )
         return table, _token_gaps(path, reader.metadata)
 
@@ -169,8 +183,12 @@ def _part(column: NDArray[Any] | None, rows: slice) -> NDArray[Any] | None:
     return None if column is None else column[rows]
 
 
-def _known(values: NDArray[np.int32]) -> pa.Array:
-    return pa.array(values, mask=values < 0)
+def _known(values: NDArray[np.int32] | None) -> pa.Array | None:
+    return None if values is None else pa.array(values, mask=values < 0)
+
+
+def _times(reader: Reader, name: str) -> NDArray[np.int64] | None:
+    return reader.optional_times(name) if reader.has(name) else None
 
 
 def _seconds(column: NDArray[np.int64] | None, rows: slice) -> pa.Array | None:

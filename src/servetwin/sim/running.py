@@ -17,6 +17,7 @@ from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, 
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.types import (
     CostModel,
+    DecodePool,
     Deployment,
     EngineSettings,
     MemoryPlan,
@@ -83,6 +84,10 @@ def simulate(
     rejected on arrival and counted. Raises InputError where the run outlasts the clock, or
     its snapshots or replicas would fill the memory.
     """
+    prefixes = [
+        find_prefixes(workload, pool.settings, options.prefix_policy, options.policy_options)
+        for pool in deployment.pools
+    ]
     inputs = prepare(
         deployment,
         workload,
@@ -90,9 +95,8 @@ def simulate(
         seed=options.seed,
         snapshot_interval=options.snapshot_interval,
         token_gaps=options.token_gaps,
-        prefixes=find_prefixes(
-            workload, deployment.settings, options.prefix_policy, options.policy_options
-        ),
+        prefixes=prefixes[0],
+        decode_prefixes=prefixes[-1],
     )
     outcome = _run(inputs, options)
     return RunResult(
@@ -103,6 +107,7 @@ def simulate(
             "seed": options.seed,
             "cost_model": {"level": cost.level, "source": cost.source},
             "memory_per_gpu": _memory(cost.memory),
+            **_decode_provenance(cost.decode),
             "simulator": options.engine,
             "iterations": outcome.iterations,
         },
@@ -110,10 +115,11 @@ def simulate(
         requests=_requests(workload, outcome),
         kv_capacity_blocks=inputs.capacity_blocks,
         kv_peak_blocks=outcome.peak_blocks,
-        kv_tiers=_tiers(outcome, block_bytes(deployment, cost)),
+        kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),
+        kv_decode=_decode_use(inputs, outcome),
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
-        notes=(*cost.notes, *_notes(deployment.settings, inputs)),
+        notes=_notes(deployment, cost, inputs),
     )
 
 
@@ -127,7 +133,37 @@ def _memory(plan: MemoryPlan) -> dict[str, float]:
     }
 
 
-def _notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
+def _decode_provenance(cost: CostModel | None) -> dict[str, Any]:
+    if cost is None:
+        return {}
+    return {
+        "decode_cost_model": {"level": cost.level, "source": cost.source},
+        "decode_memory_per_gpu": _memory(cost.memory),
+    }
+
+
+def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
+    if inputs.decode is None:
+        return None
+    return {
+        "first": inputs.replicas,
+        "replicas": inputs.decode.engine.replicas,
+        "capacity_blocks": inputs.decode.engine.capacity_blocks,
+        "peak_blocks": outcome.decode_peak_blocks,
+    }
+
+
+def _notes(deployment: Deployment, cost: CostModel, inputs: SimInputs) -> tuple[str, ...]:
+    """What to know about costs and caches; of a decode pool what is not said already."""
+    notes = (*cost.notes, *_cache_notes(deployment.settings, inputs))
+    if cost.decode is None or inputs.decode is None:
+        return notes
+    engine = inputs.decode.engine
+    others = (*cost.decode.notes, *_cache_notes(engine.settings, engine))
+    return (*notes, *(f"decode pool: {note}" for note in others if note not in notes))
+
+
+def _cache_notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
     if not settings.enable_prefix_caching or inputs.prefixes is not None:
         return _tiers_left_out(settings, inputs)
     if inputs.workload.block_hashes is None:
@@ -182,11 +218,42 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         **engine,
         "kv_tier": tiers or None,
         **asdict(rank_limits(deployment)),
+        **_describe_decode(deployment.decode),
     }
 
 
-def _tiers(outcome: Outcome, block_bytes: float) -> list[dict[str, Any]] | None:
-    return [tier.stated(block_bytes) for tier in outcome.tiers] or None
+def _describe_decode(pool: DecodePool | None) -> dict[str, Any]:
+    if pool is None:
+        return {}
+    layout = pool.parallelism
+    return {
+        "decode_replicas": pool.replicas,
+        "decode_gpu": pool.accelerator.name,
+        "decode_tp": layout.tp,
+        "decode_pp": layout.pp,
+        "decode_ep": layout.ep,
+        "decode_dp": layout.dp,
+        "decode_router": pool.router,
+        "kv_link": pool.transfer.name,
+        "kv_transfer": "layerwise" if pool.layerwise else "after",
+    }
+
+
+def _block_sizes(deployment: Deployment, cost: CostModel) -> list[float]:
+    """Bytes of a KV block in each pool."""
+    costs = (cost,) if cost.decode is None else (cost, cost.decode)
+    return [block_bytes(*pool) for pool in zip(deployment.pools, costs, strict=True)]
+
+
+def _tiers(
+    inputs: SimInputs, outcome: Outcome, block_bytes: list[float]
+) -> list[dict[str, Any]] | None:
+    """What went through each tier; those of a decode pool are named so."""
+    own = len(inputs.tiers)
+    stated = [tier.stated(block_bytes[0]) for tier in outcome.tiers[:own]]
+    for tier in outcome.tiers[own:]:
+        stated.append({**tier.stated(block_bytes[-1]), "name": f"decode {tier.name}"})
+    return stated or None
 
 
 def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
@@ -206,6 +273,9 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         decode_time=outcome.decode_time,
         preempted_time=outcome.preempted_time,
         cached_tokens=outcome.cached_tokens,
+        prefill_replica=outcome.prefill_replica,
+        handover=outcome.handover,
+        handover_transfer=outcome.handover_transfer,
     )
 
 

@@ -137,6 +137,9 @@ class RunResult:
     """Most blocks in use at once on any one replica."""
     kv_tiers: list[dict[str, Any]] | None = None
     """What went through each tier below HBM, as `kv_cache.tiers` of the summary states it."""
+    kv_decode: dict[str, int] | None = None
+    """Of the decode pool, as `kv_cache.decode` of the summary states it; the figures above are
+    of the prefill pool then."""
     timeline: Timeline | None = None
     token_gaps: TokenGaps | None = None
     footprint: dict[str, Any] | None = None

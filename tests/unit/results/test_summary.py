@@ -46,7 +46,7 @@ def test_the_layout_is_that_of_version_1() -> None:
     metrics = summary(synthetic_run())["metrics"]
     assert list(metrics) == list(schema.json_schema()["$defs"]["Metrics"]["properties"])
     assert list(metrics["ttft_ms"]) == ["mean", "p50", "p90", "p95", "p99", "max"]
-    kv_cache = ["capacity_blocks", "peak_blocks", "prefix_hit_rate", "tiers"]
+    kv_cache = ["capacity_blocks", "peak_blocks", "prefix_hit_rate", "tiers", "decode"]
     assert list(metrics["kv_cache"]) == kv_cache
 
 

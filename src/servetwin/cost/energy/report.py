@@ -83,18 +83,21 @@ def energy_of(
 ) -> EnergyReport:
     """Energy of a simulated or measured run, from its timeline.
 
-    `cost` is of one engine of `deployment`. From the start of the clock to the last token.
+    `cost` is of one engine of `deployment`, and of one of its decode pool, where it has one.
+    From the start of the clock to the last token.
     Raises InputError for a run without a timeline or a device without a power limit.
     """
     options = options or EnergyOptions()
     if run.timeline is None or len(run.timeline) == 0:
         raise InputError("energy needs a timeline: simulate with a snapshot interval above 0")
-    device = device_power(deployment.accelerator)
+    pools = _pools(deployment, cost)
     meta = options.meta or default_meta_model()
     seconds = _lengths(run)
-    known = device, meta, seconds, mean_lengths(run.requests)
+    known = meta, seconds, mean_lengths(run.requests)
+    engines = [pool for pool in pools for _ in range(pool.deployment.replicas)]
     parts = [
-        _replica(run, deployment, cost, known, replica) for replica in range(deployment.replicas)
+        _replica(run, engine, known, slice(replica, None, len(engines)))
+        for replica, engine in enumerate(engines)
     ]
     # From (replica, row of that replica) to the order of the timeline.
     rows = {
@@ -102,18 +105,18 @@ def energy_of(
         for name in parts[0].columns
     }
     joules_by_model = np.sum([part.joules_by_model for part in parts], axis=0)
-    lengths = np.repeat(seconds, deployment.replicas)
-    idle = device.idle * deployment.devices
+    lengths = np.repeat(seconds, len(engines))
+    idle = sum(pool.device.idle * pool.deployment.devices for pool in pools)
     done = run.requests.status == Status.OK
     output = int(run.requests.output_tokens[done].sum())
-    total = np.add.reduceat(rows["watts"], np.arange(0, lengths.size, deployment.replicas))
+    total = np.add.reduceat(rows["watts"], np.arange(0, lengths.size, len(engines)))
     begin = np.cumsum(seconds) - seconds
     series = Intervals(
         begin, begin + seconds, total, np.full(seconds.size, idle), deployment.devices
     )
     rates = options.rates
     if rates.gpu_price is None:
-        rates = replace(rates, gpu_price=deployment.accelerator.price_per_hour)
+        rates = replace(rates, gpu_price=_price(pools))
     return EnergyReport(
         power_w=rows["watts"],
         low_w=rows["low"],
@@ -136,8 +139,36 @@ def energy_of(
             int(run.requests.input_tokens[done].sum()),
             output,
         ),
-        notes=(*device.notes, *_notes(run)),
+        notes=(*dict.fromkeys(note for pool in pools for note in pool.device.notes), *_notes(run)),
     )
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Engines that are alike."""
+
+    deployment: Deployment
+    cost: CostModel
+    device: DevicePower
+
+
+def _pools(deployment: Deployment, cost: CostModel) -> list[_Pool]:
+    costs = (cost,) if cost.decode is None else (cost, cost.decode)
+    return [
+        _Pool(pool, own, device_power(pool.accelerator))
+        for pool, own in zip(deployment.pools, costs, strict=True)
+    ]
+
+
+def _price(pools: list[_Pool]) -> float | None:
+    """Mean US dollars for one of all devices and hour, from the catalog."""
+    total = 0.0
+    for pool in pools:
+        price = pool.deployment.accelerator.price_per_hour
+        if price is None:
+            return None
+        total += price * pool.deployment.devices
+    return total / sum(pool.deployment.devices for pool in pools)
 
 
 @dataclass(frozen=True)
@@ -149,15 +180,11 @@ class _Part:
 
 
 def _replica(
-    run: RunResult,
-    deployment: Deployment,
-    cost: CostModel,
-    known: tuple[DevicePower, MetaModel, Floats, Lengths],
-    replica: int,
+    run: RunResult, engine: _Pool, known: tuple[MetaModel, Floats, Lengths], rows: slice
 ) -> _Part:
-    device, meta, seconds, lengths = known
+    meta, seconds, lengths = known
+    deployment, cost, device = engine.deployment, engine.cost, engine.device
     assert run.timeline is not None
-    rows = slice(replica, None, deployment.replicas)
     work = replica_work(run.timeline, rows, deployment, cost, lengths)
     work = spread(work, seconds)
     load = device.curve.load(utilization(deployment, cost, work))
