@@ -12,6 +12,7 @@ from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.attention import attention_arrays
+from servetwin.sim.kernel.stages import make_stages
 from servetwin.sim.kernel.state import (
     BRIDGE,
     FOREVER,
@@ -63,6 +64,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         caches=_caches(inputs, seats),
         loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
         bridge=empty_bridge(),
+        stages=make_stages(inputs),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
@@ -199,6 +201,9 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "gaps": int(inputs.token_gaps),
         "tabled": int(cost.attention is not None),
         "closed_loop": int(inputs.workload.closed_loop),
+        "stages": inputs.stages.count if inputs.stages else 0,
+        "engines": inputs.stages.engines if inputs.stages else 0,
+        "swap": inputs.stages.swap if inputs.stages else 0,
     }
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
     for name, value in values.items():

@@ -12,7 +12,7 @@ from servetwin import units
 from servetwin.cache import tiers
 from servetwin.cache.kernel import compile as compiling
 from servetwin.cache.kernel.compile import entry_of, inlined, outlined, spliced
-from servetwin.sim import routing
+from servetwin.sim import routing, stages
 from servetwin.types import attention, cost, deployment, result
 
 __all__ = ["cache_folder", "entry", "inlined", "is_compiled", "outlined", "spliced"]
@@ -22,7 +22,7 @@ SOURCES = (
     Path(cache_kernel.__file__).parent,
     *(
         Path(str(module.__file__))
-        for module in (routing, tiers, units, attention, cost, deployment, result)
+        for module in (routing, stages, tiers, units, attention, cost, deployment, result)
     ),
 )
 """Every file whose code or constants become machine code."""

@@ -50,6 +50,7 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         cached_tokens=None if inputs.prefixes is None else state.caches.cached,
         kv_transfer=state.loads.transfer if inputs.tiers else None,
         tiers=traffic(state.caches.tiers, inputs.tiers),
+        stage_busy=state.stages.busy if inputs.stages else None,
         iterations=int(state.replica["iterations"].sum()),
         split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),

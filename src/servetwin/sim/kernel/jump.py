@@ -13,6 +13,7 @@ from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import duration, without_prompts
 from servetwin.sim.kernel.gaps import bin_of, count_series
 from servetwin.sim.kernel.prefix import take
+from servetwin.sim.kernel.stages import pass_through
 from servetwin.sim.kernel.state import (
     CLOCK_END,
     FOREVER,
@@ -61,13 +62,17 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
     rep.priced = 0
     if rep.prefill_tokens > 0:
         rep.priced = max(0, rep.cost - without_prompts(state, settings, rep))
+    if settings.stages > 0 and rep.cost > 0:
+        rep.cost = pass_through(state, settings, rep, r)
     batch = rep.batch
     rep.growth = 0
     rep.jump = 1
     rep.open = 0
     rep.idle = 0
     rep.first = rep.staged_cost if settings.lag else rep.cost
-    if rep.prefill_tokens == 0 and batch > 0 and rep.prefills == 0 and not preempted:
+    if settings.stages > 0:
+        rep.idle = rep.cost == 0 and not preempted
+    elif rep.prefill_tokens == 0 and batch > 0 and rep.prefills == 0 and not preempted:
         rep.growth = settings.decode_ctx * batch
         steps = ring.plans_until_next(state, settings, r, rep.step)
         if settings.window > 0:

@@ -106,6 +106,7 @@ def run_pools(
         handover=bridge.handover,
         handover_transfer=bridge.transfer,
         decode_peak_blocks=int(after.replica["peak"].max()),
+        stage_busy=prefill.stages.busy if inputs.stages else None,
         iterations=_total((prefill, after), "iterations"),
         split_chunks=_total((prefill, after), "split_chunks"),
         events=int(prefill.world[0]["events"]),

@@ -33,6 +33,7 @@ __all__ = [
     "Ints",
     "Record",
     "Shorts",
+    "Stages",
     "State",
 ]
 
@@ -62,12 +63,14 @@ SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
     # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
     # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
-    # has tables. `shift`: log2 of the block size, or -1.
+    # has tables. `shift`: log2 of the block size, or -1. `stages`: how many of them `engines`
+    # have, whose lanes the replicas are; 0 where each has devices of its own.
     "scheduler lag grows caching tiers hands_over fetches tabled "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
-    "window decode_window_ctx prefill_window_attn"
+    "window decode_window_ctx prefill_window_attn "
+    "stages engines swap"
 )
 
 WORLD = _record(
@@ -200,6 +203,17 @@ class Loads(NamedTuple):
     """By request: picoseconds in which its blocks came."""
 
 
+class Stages(NamedTuple):
+    """The pipelines that lanes share; the arrays are empty without them."""
+
+    edges: Ints
+    """As `sim.stages.Stages` has them."""
+    free: Ints
+    """When each stage has done what it has been given; (engines, stages)."""
+    busy: Ints
+    """Picoseconds of work it has been given."""
+
+
 class Bridge(NamedTuple):
     """What a prefill pool and a decode pool share; the arrays are empty with one pool."""
 
@@ -237,6 +251,7 @@ class State(NamedTuple):
     caches: Caches
     loads: Loads
     bridge: Bridge
+    stages: Stages
     prefilling: Shorts
     """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
     ring: Shorts

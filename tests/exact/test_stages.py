@@ -1,0 +1,72 @@
+"""With several microbatches in pipeline stages, too, the kernel gives the reference's answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import accumulate, product
+
+import pytest
+from hypothesis import strategies as st
+
+from servetwin.sim import kernel, reference
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.stages import Stages
+from servetwin.types import ROUTERS, SCHEDULERS
+from support.cases import Shape, sim_inputs, try_examples
+from support.outcomes import assert_conserved, assert_same
+
+
+@st.composite
+def staged_inputs(draw: st.DrawFn, shape: Shape) -> SimInputs:
+    """A case whose replicas are lanes of one to three engines."""
+    inputs = draw(sim_inputs(shape))
+    engines, microbatches = draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    widths = draw(st.lists(st.integers(1, 40_000), min_size=1, max_size=6))
+    swap = draw(st.sampled_from([0, 0, 1, 7]))
+    return replace(
+        inputs,
+        settings=replace(inputs.settings, async_scheduling=False),
+        replicas=engines * microbatches,
+        stages=Stages(engines, (0, *accumulate(widths)), swap),
+    )
+
+
+def test_kernel_equals_reference_with_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: Counter[str] = Counter()
+
+    def check(inputs: SimInputs) -> None:
+        stages = inputs.stages
+        assert stages is not None
+        expected, found = reference.run(inputs, check=True), kernel.run(inputs)
+        assert_same(expected, found)
+        assert_conserved(inputs, found)
+        assert found.stage_busy is not None
+        assert found.stage_busy.max() <= max(0, int(found.finish.max()))
+        seen["examples"] += 1
+        seen["several lanes"] += inputs.replicas > stages.engines
+        seen["several stages"] += stages.count > 1
+        seen["swapping"] += stages.swap > 0
+        seen["caching"] += inputs.prefixes is not None
+        seen["preempting"] += bool(expected.preemptions.any())
+
+    for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
+        shape = Shape(scheduler, router, caching=number % 2 == 0)
+        try_examples(check, staged_inputs(shape), 8, number)
+
+    with capsys.disabled():
+        print(f"\nkernel == reference with stages: {dict(seen)}")
+    assert seen["examples"] >= 200
+    for what in ("several lanes", "several stages", "swapping", "caching", "preempting"):
+        assert seen[what] >= 0.1 * seen["examples"], what
+
+
+def test_one_stage_of_one_lane_is_an_engine_without_stages() -> None:
+    def check(inputs: SimInputs) -> None:
+        plain = replace(inputs, settings=replace(inputs.settings, async_scheduling=False))
+        staged = replace(plain, stages=Stages(plain.replicas, (0, 1 << 16)))
+        expected, found = kernel.run(plain), kernel.run(staged)
+        assert_same(expected, replace(found, stage_busy=None))
+
+    for number, scheduler in enumerate(SCHEDULERS):
+        try_examples(check, sim_inputs(Shape(scheduler, "round-robin", caching=True)), 10, number)
