@@ -60,6 +60,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "tiers": run.kv_tiers,
             "decode": run.kv_decode,
         },
+        "pipeline": run.pipeline,
         **(run.footprint or NO_FOOTPRINT),
     }
     found = attribution(table, metrics)

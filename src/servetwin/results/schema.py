@@ -62,6 +62,15 @@ class KvCache(Strict):
     decode: DecodeCache | None = None
 
 
+class Pipeline(Strict):
+    """Shares of the time from the first arrival to the last token, by stage, over all engines."""
+
+    stages: NonNegativeInt
+    microbatches: NonNegativeInt
+    utilization: list[float]
+    bubbles: float
+
+
 class SloResult(Strict):
     """Limits in milliseconds, and the shares of requests that met them."""
 
@@ -173,6 +182,7 @@ class Metrics(Strict):
     output_tokens: NonNegativeInt
     preemptions: NonNegativeInt
     kv_cache: KvCache
+    pipeline: Pipeline | None = None
     energy: Energy | None
     carbon_g: Figure
     cost: Cost | None

@@ -15,6 +15,7 @@ from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.prefixes import find_prefixes
+from servetwin.sim.stages import engine_count, merge_lanes, stage_use
 from servetwin.types import (
     CostModel,
     DecodePool,
@@ -98,7 +99,7 @@ def simulate(
         prefixes=prefixes[0],
         decode_prefixes=prefixes[-1],
     )
-    outcome = _run(inputs, options)
+    outcome = merge_lanes(inputs, _run(inputs, options))
     return RunResult(
         kind="simulated",
         config=describe(deployment),
@@ -117,6 +118,7 @@ def simulate(
         kv_peak_blocks=outcome.peak_blocks,
         kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),
         kv_decode=_decode_use(inputs, outcome),
+        pipeline=stage_use(inputs, outcome),
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
         notes=_notes(deployment, cost, inputs),
@@ -146,8 +148,8 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
     if inputs.decode is None:
         return None
     return {
-        "first": inputs.replicas,
-        "replicas": inputs.decode.engine.replicas,
+        "first": engine_count(inputs),
+        "replicas": engine_count(inputs.decode.engine),
         "capacity_blocks": inputs.decode.engine.capacity_blocks,
         "peak_blocks": outcome.decode_peak_blocks,
     }

@@ -6,13 +6,30 @@ own queue, seats and blocks that share the stages. Lane `r` belongs to engine `r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.cost.stages import SHARE_BITS, stage_edges
 from servetwin.types import CostModel, Deployment, EngineSettings
 from servetwin.units import PS_PER_S
 
-__all__ = ["SHARE_BITS", "Stages", "lane_blocks", "lane_settings", "stages_of", "up_to_edge"]
+if TYPE_CHECKING:
+    from servetwin.sim.inputs import Outcome, SimInputs
+
+__all__ = [
+    "SHARE_BITS",
+    "Stages",
+    "engine_count",
+    "lane_blocks",
+    "lane_settings",
+    "merge_lanes",
+    "stage_use",
+    "stages_of",
+    "up_to_edge",
+]
 
 
 @dataclass(frozen=True)
@@ -60,3 +77,53 @@ def lane_blocks(deployment: Deployment, blocks: int) -> int:
     """KV blocks of one lane, of those that fit on the devices."""
     pipeline = deployment.parallelism.pipeline
     return blocks if pipeline is None else blocks // (pipeline.resident or pipeline.microbatches)
+
+
+def engine_count(inputs: SimInputs) -> int:
+    """Engines of a pool, however many lanes each has."""
+    return inputs.stages.engines if inputs.stages else inputs.replicas
+
+
+def merge_lanes(inputs: SimInputs, outcome: Outcome) -> Outcome:
+    """Number engines instead of their lanes, and add up what the snapshots say of those."""
+    pools = [inputs] if inputs.decode is None else [inputs, inputs.decode.engine]
+    if all(pool.stages is None for pool in pools):
+        return outcome
+    parts, engines = [], 0
+    for pool in pools:
+        count = engine_count(pool)
+        parts.append(engines + np.arange(pool.replicas) % count)
+        engines += count
+    engine = np.concatenate(parts).astype(np.int32)
+    rows = outcome.snapshots
+    if rows is not None:
+        order = {column.name: getattr(rows, column.name) for column in fields(rows)}
+        rows = replace(rows, **{name: _summed(table, engine) for name, table in order.items()})
+    homes = {
+        name: np.where(lanes < 0, lanes, engine[lanes])
+        for name in ("replica", "prefill_replica")
+        if (lanes := getattr(outcome, name)) is not None
+    }
+    return replace(outcome, snapshots=rows, **homes)
+
+
+def _summed(table: NDArray[np.int64], engine: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Columns of lanes -> columns of engines."""
+    whole = np.zeros((table.shape[0], int(engine.max()) + 1), np.int64)
+    for lane, home in enumerate(engine):
+        whole[:, home] += table[:, lane]
+    return whole
+
+
+def stage_use(inputs: SimInputs, outcome: Outcome) -> dict[str, Any] | None:
+    """How busy the stages were from the first arrival to the last token; None without stages."""
+    if inputs.stages is None or outcome.stage_busy is None:
+        return None
+    span = max(1, int(outcome.finish.max(initial=0)) - int(outcome.arrival.min(initial=0)))
+    busy = outcome.stage_busy.mean(axis=0) / span
+    return {
+        "stages": inputs.stages.count,
+        "microbatches": inputs.replicas // inputs.stages.engines,
+        "utilization": [round(float(share), 6) for share in busy],
+        "bubbles": round(1.0 - float(busy.mean()), 6),
+    }

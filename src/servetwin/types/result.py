@@ -140,6 +140,8 @@ class RunResult:
     kv_decode: dict[str, int] | None = None
     """Of the decode pool, as `kv_cache.decode` of the summary states it; the figures above are
     of the prefill pool then."""
+    pipeline: dict[str, Any] | None = None
+    """With several microbatches in pipeline stages: how busy each stage was, and the rest."""
     timeline: Timeline | None = None
     token_gaps: TokenGaps | None = None
     footprint: dict[str, Any] | None = None

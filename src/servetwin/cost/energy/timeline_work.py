@@ -79,7 +79,10 @@ def replica_work(
     else:
         iterations = timeline.iterations[rows].astype(np.float64)
     work = replace(work, iterations=iterations)
-    return replace(work, seconds=iteration_seconds(cost.iteration, work))
+    # Stages work on several iterations at a time: each is busy for its share of them.
+    layout = deployment.parallelism
+    shared = 1 if layout.pipeline is None else layout.pp
+    return replace(work, seconds=iteration_seconds(cost.iteration, work) / shared)
 
 
 def spread(work: Work, lengths: Floats) -> Work:
