@@ -8,6 +8,7 @@ from pathlib import Path
 
 from servetwin.cli.options import flag_of
 from servetwin.cli.settings import RunSettings
+from servetwin.cli.simulate import PANELS
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "config.md"
 BEGIN, END = "<!-- settings: tools/settings_table.py writes this -->\n", "<!-- end -->\n"
@@ -27,9 +28,7 @@ def tables() -> str:
         row = f"| `{name}` | `{flag_of(name)}` | {default} | {field.description} |"
         panels.setdefault(str(extra["panel"]), []).append(row)
     head = "| key | flag | default | meaning |\n|---|---|---|---|\n"
-    return "\n".join(
-        f"### {panel}\n\n{head}" + "\n".join(rows) + "\n" for panel, rows in panels.items()
-    )
+    return "\n".join(f"### {panel}\n\n{head}" + "\n".join(panels[panel]) + "\n" for panel in PANELS)
 
 
 def main() -> int:

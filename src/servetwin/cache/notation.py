@@ -7,15 +7,16 @@ link that has it, a latency and an eviction policy.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from servetwin.cache.policies import check_policy
 from servetwin.cache.tiers import TIER_POLICIES
 from servetwin.catalog import find_link
 from servetwin.errors import InputError, nearest
-from servetwin.types import KVTier
+from servetwin.types import KVTier, Link
 from servetwin.workload.notation import parse_duration
 
-__all__ = ["DEFAULT_LINKS", "parse_tier", "write_tier"]
+__all__ = ["DEFAULT_LINKS", "parse_link", "parse_tier", "write_link", "write_tier"]
 
 DEFAULT_LINKS = {"host": "PCIe5", "ssd": "NVMe-PCIe4", "remote": "InfiniBand-NDR"}
 """Link whose bandwidth and latency a tier has where none is given; see the catalog's sources."""
@@ -64,6 +65,37 @@ def write_tier(tier: KVTier) -> str:
     capacity = f"{tier.capacity}blocks" if tier.in_blocks else _bytes(tier.capacity)
     text = f"{tier.name}={capacity}@{_bytes(tier.bandwidth)}/s,latency={_duration(tier.latency)}"
     return text if tier.policy == "vllm-lru" else f"{text},policy={tier.policy}"
+
+
+def parse_link(text: str) -> Link:
+    """Read the name of a link, or `50GB/s` with `,latency=5us` behind it. Raises InputError."""
+    rate, *parts = (part.strip() for part in text.split(","))
+    speed = re.fullmatch(r"(.+?)\s*/\s*s", rate)
+    if speed is None and not parts:
+        return find_link(rate)
+    bandwidth = _size(speed[1]) if speed else None
+    key, _, latency = (word.strip() for word in (parts or ["latency=0s"])[0].partition("="))
+    if not bandwidth or len(parts) > 1 or key != "latency":
+        raise InputError(
+            f"link {text[:60]!r} is not understood: write 50GB/s or 50GB/s,latency=5us, or a name "
+            "(servetwin catalog links lists them)"
+        )
+    link = Link(text, bandwidth, _latency(latency, text))
+    return replace(link, name=_written(link))
+
+
+def write_link(link: Link) -> str:
+    """Write a link so that `parse_link` gives the same."""
+    try:
+        known = find_link(link.name)
+    except InputError:
+        return _written(link)
+    return link.name if known == link else _written(link)
+
+
+def _written(link: Link) -> str:
+    rate = f"{_bytes(link.bandwidth)}/s"
+    return f"{rate},latency={_duration(link.latency)}" if link.latency else rate
 
 
 def _number(text: str) -> float | None:
@@ -123,7 +155,7 @@ def _latency(text: str, whole: str) -> float:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
         raise InputError(
-            f"KV tier {whole[:60]!r}: '{text[:20]}' is no latency: write 10us, 1ms or 0s"
+            f"{whole[:60]!r}: '{text[:20]}' is no latency: write 10us, 1ms or 0s"
         )
     return seconds
 

@@ -13,6 +13,8 @@ from servetwin.cache.notation import parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
+from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
+from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
 from servetwin.cost import (
     check_deployment,
@@ -63,6 +65,12 @@ def prepare(settings: RunSettings) -> Prepared:
 
 def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
     """Build a deployment that can run, and notes on what was decided for the user."""
+    if not has_pools(settings):
+        return _build_pool(settings)
+    return with_decode_pool(_build_pool(settings), settings, _build_pool)
+
+
+def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
     if settings.model is None:
         raise InputError("no model: give --model NAME (servetwin catalog models lists them)")
     if settings.gpu is None:
@@ -170,10 +178,16 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         "quantization": engine.weight_dtype,
         "kv_tier": [write_tier(tier) for tier in engine.kv_tiers] or None,
         **asdict(rank_limits(deployment)),
-        "defaulted": [name for name in DEFAULTS if _nobody_chose(settings, name)],
+        "defaulted": [name for name in _defaults(settings) if _nobody_chose(settings, name)],
+        **resolved_pools(deployment),
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
-    return {name: decided.get(name, value) for name, value in known.items()}
+    names = sorted(known, key=lambda name: name in PoolSettings.model_fields)  # pools come last
+    return {name: decided.get(name, known[name]) for name in names}
+
+
+def _defaults(settings: RunSettings) -> tuple[str, ...]:
+    return DEFAULTS if settings.decode_replicas is None else (*DEFAULTS, *POOL_DEFAULTS)
 
 
 def _nobody_chose(settings: RunSettings, name: str) -> bool:

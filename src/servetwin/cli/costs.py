@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ def build_cost(
 
     Raises InputError where `chosen` is none of these, or holds nothing for the deployment.
     """
+    if deployment.decode is not None:
+        prefill, decode = (
+            build_cost(chosen, pool, workload, typical_context) for pool in deployment.pools
+        )
+        return replace(prefill, decode=decode)
     lengths = workload.input_tokens.astype(np.int64) + workload.output_tokens
     if chosen == DERIVED:
         return derive(deployment, typical_context, lengths=lengths)

@@ -58,10 +58,10 @@ def with_energy(run: RunResult, prepared: Prepared, options: EnergyOptions | Non
 
     if options is None or run.timeline is None or len(run.timeline) == 0:
         return run
-    accelerator = prepared.deployment.accelerator
-    if accelerator.max_watts is None:
-        note = f"energy: the catalog knows no power limit of {accelerator.name}"
-        return replace(run, notes=(*run.notes, note))
+    for pool in prepared.deployment.pools:
+        if pool.accelerator.max_watts is None:
+            note = f"energy: the catalog knows no power limit of {pool.accelerator.name}"
+            return replace(run, notes=(*run.notes, note))
     report = energy_of(run, prepared.deployment, prepared.cost, options)
     return replace(
         run,

@@ -50,13 +50,16 @@ def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
 
     fast, slow = reruns(again, prepared.cost, known.bands.pace)
     bands = {name: [band.low, band.high] for name, band in vars(known.bands).items()}
+    near = nearest(subject_of(prepared.deployment, level))
+    if near is not None and prepared.deployment.decode is not None:
+        near["differs"].append("one pool of engines instead of two")
     evidence: dict[str, Any] = {
         "class": known.name,
         "points": known.points,
         "groups": known.groups,
         "coverage": known.coverage,
         "measured_over_predicted": bands,
-        "nearest": nearest(subject_of(prepared.deployment, level)),
+        "nearest": near,
     }
     return replace(
         run,

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from servetwin.cli.engine_args import EVERY_DEVICE, parse_engine_args
 from servetwin.cli.options import flag_of
+from servetwin.cli.pool_settings import POOL_DEFAULTS
 from servetwin.cli.settings import DEFAULTS, TABLES, RunSettings, panel_of, split_table
 from servetwin.errors import InputError, nearest
 
@@ -148,7 +149,7 @@ def _check_sweep(merged: Mapping[str, Any], where: Mapping[str, str]) -> None:
 
 
 def _lay_over(merged: dict[str, Any], layer: Layer) -> None:
-    if any(panel_of(name) in ("Deployment", "Engine") for name in layer.values):
+    if any(panel_of(name) in ("Deployment", "Engine", "Pools") for name in layer.values):
         _forget_defaults(merged)
     for name in layer.values:
         for dropped in SOURCES.get(name, ()):
@@ -166,7 +167,8 @@ def _lay_over(merged: dict[str, Any], layer: Layer) -> None:
 def _forget_defaults(merged: dict[str, Any]) -> None:
     """Take back what an earlier run decided by itself: it may no longer suit."""
     names = merged.get("defaulted")
-    if not isinstance(names, list) or not all(name in DEFAULTS for name in names):
+    known = (*DEFAULTS, *POOL_DEFAULTS)
+    if not isinstance(names, list) or not all(name in known for name in names):
         return  # not what a run has saved; left for validation to judge
     for name in names:
         merged.pop(name, None)

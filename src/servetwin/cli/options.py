@@ -58,8 +58,9 @@ def takes_settings(*panels: str) -> Callable[[Verb], Verb]:
         ]
         added = [
             _parameter(name, field)
+            for panel in panels
             for name, field in RunSettings.model_fields.items()
-            if _extra(field)["panel"] in panels
+            if _extra(field)["panel"] == panel
         ]
         parameters = [*own, *added]
         verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

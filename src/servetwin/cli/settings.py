@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+
+from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
+from servetwin.cli.setting_fields import (
+    Count,
+    Names,
+    Positive,
+    Rates,
+    Table,
+    Tiers,
+    option,
+    split_table,
+)
 
 __all__ = [
     "DEFAULTS",
@@ -23,7 +35,7 @@ __all__ = [
 TABLES = ("map", "slo")
 """Fields with named parts: `--slo ttft=1s,tpot=50ms`, `--set slo.ttft=1s`, or a YAML table."""
 
-REPEATED = ("kv_tier",)
+REPEATED = ("kv_tier", "decode_kv_tier")
 """Fields whose flag may be given several times."""
 
 OUTPUT_FIELDS = ("out", "chrome_trace", "report", "intervals")
@@ -42,200 +54,166 @@ DEFAULTS = (
 """Fields that follow from the rest of the deployment where nobody sets them."""
 
 
-def split_table(value: Any) -> Any:
-    """Turn `a=b,c=d` into a dict; leave anything else for validation to judge."""
-    if not isinstance(value, str):
-        return value
-    parts = [part.partition("=") for part in value.split(",")]
-    if any(not equals for _, equals, _ in parts):
-        raise ValueError("must be written name=value,name=value")
-    names = [name.strip() for name, _, _ in parts]
-    if len(set(names)) < len(names):
-        raise ValueError("names one part twice")
-    return {name.strip(): text.strip() for name, _, text in parts}
-
-
-def _split_list(value: Any) -> Any:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Table = Annotated[dict[str, str], BeforeValidator(split_table)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Names = Annotated[list[str], BeforeValidator(_split_list)]
-Tiers = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
-Rates = Annotated[list[Positive], BeforeValidator(_split_list), Field(min_length=1)]
-
-
-def _option(default: Any, panel: str, metavar: str, text: str) -> Any:
-    """Declare a field with its place in `--help`, its placeholder there, and its description."""
-    return Field(default, description=text, json_schema_extra={"panel": panel, "metavar": metavar})
-
-
-class RunSettings(BaseModel):
+class RunSettings(PoolSettings):
     """One simulation, or one sweep over request rates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
-    model: str | None = _option(
+    model: str | None = option(
         None, "Deployment", "NAME", "Catalog name, Hugging Face id, or path to a config.json."
     )
-    gpu: str | None = _option(
+    gpu: str | None = option(
         None, "Deployment", "NAME", "Accelerator: A100-80GB, H100-SXM, … (see `catalog gpus`)."
     )
-    link: str | None = _option(
+    link: str | None = option(
         None, "Deployment", "NAME", "Connection between the GPUs of one engine; else the GPU's own."
     )
-    tp: Count = _option(1, "Deployment", "N", "Tensor-parallel devices.")
-    pp: Count = _option(1, "Deployment", "N", "Pipeline stages.")
-    dp: Count = _option(1, "Deployment", "N", "Data-parallel attention ranks of one engine.")
-    ep: Count = _option(1, "Deployment", "N", "Devices over which whole experts are spread.")
-    replicas: Count = _option(1, "Deployment", "N", "Independent engines behind the router.")
-    router: str = _option(
+    tp: Count = option(1, "Deployment", "N", "Tensor-parallel devices.")
+    pp: Count = option(1, "Deployment", "N", "Pipeline stages.")
+    dp: Count = option(1, "Deployment", "N", "Data-parallel attention ranks of one engine.")
+    ep: Count = option(1, "Deployment", "N", "Devices over which whole experts are spread.")
+    replicas: Count = option(1, "Deployment", "N", "Independent engines behind the router.")
+    router: str = option(
         "round-robin",
         "Deployment",
         "NAME",
         "round-robin, least-outstanding, least-tokens, power-of-two, random or cache-aware.",
     )
 
-    scheduler: str = _option(
+    scheduler: str = option(
         "vllm", "Engine", "NAME", "vllm, sarathi, orca, static, slots or single."
     )
-    max_num_seqs: Count | None = _option(
+    max_num_seqs: Count | None = option(
         None, "Engine", "N", "Requests that may run at once, on each dp rank."
     )
-    max_num_batched_tokens: Count | None = _option(
+    max_num_batched_tokens: Count | None = option(
         None, "Engine", "N", "Tokens one iteration may process, on each dp rank."
     )
-    max_model_len: Count | None = _option(
+    max_model_len: Count | None = option(
         None, "Engine", "N", "Longest input plus output; else the model's, or what memory holds."
     )
-    block_size: Annotated[int, Field(ge=1, le=65_536)] = _option(
+    block_size: Annotated[int, Field(ge=1, le=65_536)] = option(
         16, "Engine", "N", "Tokens in one KV block."
     )
-    num_gpu_blocks_override: Annotated[int, Field(ge=2, le=10**12)] | None = _option(
+    num_gpu_blocks_override: Annotated[int, Field(ge=2, le=10**12)] | None = option(
         None, "Engine", "N", "KV blocks of each dp rank, whatever its memory would hold."
     )
-    gpu_memory_utilization: float = _option(
+    gpu_memory_utilization: float = option(
         0.9, "Engine", "SHARE", "Share of GPU memory the engine takes."
     )
-    quantization: str | None = _option(
+    quantization: str | None = option(
         None, "Engine", "NAME", "Format of the weights: fp8, awq, …; else as published."
     )
-    kv_cache_dtype: str = _option("auto", "Engine", "NAME", "auto, fp8, …")
-    async_scheduling: bool | None = _option(
+    kv_cache_dtype: str = option("auto", "Engine", "NAME", "auto, fp8, …")
+    async_scheduling: bool | None = option(
         None, "Engine", "", "Plan an iteration while the one before it runs (vLLM's default)."
     )
-    enable_prefix_caching: bool = _option(
+    enable_prefix_caching: bool = option(
         True, "Engine", "", "Keep KV blocks of inputs, where the trace names them (the default)."
     )
-    prefix_caching_policy: str = _option(
+    prefix_caching_policy: str = option(
         "vllm-lru", "Engine", "NAME", "Eviction: vllm-lru, fifo, lfu, s3-fifo or flop-aware."
     )
-    kv_tier: Tiers | None = _option(
+    kv_tier: Tiers | None = option(
         None,
         "Engine",
         "TIER",
         "Memory for KV blocks that HBM evicts: host=64GB@25GB/s,latency=10us. Repeat it for "
         "more, the nearest first; host, ssd and remote have speeds of their own.",
     )
-    engine_args: str | None = _option(
+    engine_args: str | None = option(
         None, "Engine", '"…"', "A pasted `vllm serve` line; other flags win over it."
     )
 
-    trace: str | None = _option(None, "Workload", "FILE", "Replay a trace or a request log.")
-    format: str | None = _option(
+    trace: str | None = option(None, "Workload", "FILE", "Replay a trace or a request log.")
+    format: str | None = option(
         None, "Workload", "NAME", "Format of the trace; else its content decides."
     )
-    map: Table | None = _option(
+    map: Table | None = option(
         None, "Workload", "ROLE=COLUMN,…", "Read any log: arrival=ts,input=prompt_tokens,output=…"
     )
-    workload: str | None = _option(
+    workload: str | None = option(
         None, "Workload", "PRESET", "Generate requests like a public trace: azure-conv, …"
     )
-    isl: str | None = _option(
+    isl: str | None = option(
         None, "Workload", "LENGTHS", "Input tokens: 512, 100..2000, lognormal:mean=1024,p90=2000."
     )
-    osl: str | None = _option(None, "Workload", "LENGTHS", "Output tokens, written the same way.")
-    arrivals: str | None = _option(
+    osl: str | None = option(None, "Workload", "LENGTHS", "Output tokens, written the same way.")
+    arrivals: str | None = option(
         None,
         "Workload",
         "PROCESS",
         "poisson, constant, gamma:cv=2, closed:concurrency=32,think=1s, …",
     )
-    rps: Positive | None = _option(
+    rps: Positive | None = option(
         None, "Workload", "RATE", "Requests or sessions a second; a trace plays faster or slower."
     )
-    turns: str | None = _option(
+    turns: str | None = option(
         None, "Workload", "LENGTHS", "Sessions of so many requests, each repeating those before it."
     )
-    think: str | None = _option(
+    think: str | None = option(
         None, "Workload", "TIME", "Pause between an answer and the next turn: 5s, exp(5s)."
     )
-    requests: Count | None = _option(
+    requests: Count | None = option(
         None, "Workload", "N", "How many to generate, or to take from the trace."
     )
-    max_total_tokens: Count | None = _option(
+    max_total_tokens: Count | None = option(
         None, "Workload", "N", "Leave out requests of more input and output tokens together."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = _option(
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = option(
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."
     )
 
-    cost: str = _option(
+    cost: str = option(
         "derived",
         "Simulation",
         "LEVEL",
         "Where times come from: derived, a folder of kernel timings, or aiconfigurator.",
     )
-    slo: Table | None = _option(
+    slo: Table | None = option(
         None, "Simulation", "LIMITS", "ttft=500ms,tpot=50ms,e2e=10s,p=0.99; gives goodput."
     )
-    price: str | None = _option(
+    price: str | None = option(
         None,
         "Simulation",
         "USD",
         "US dollars for one GPU and hour, or a CSV by the hour; else the catalog's.",
     )
-    carbon: str | None = _option(
+    carbon: str | None = option(
         None, "Simulation", "GRAMS", "gCO2e for a kWh of electricity, or a CSV by the hour."
     )
-    electricity_price: str | None = _option(
+    electricity_price: str | None = option(
         None, "Simulation", "USD", "US dollars for a kWh, where the GPU's price has it not."
     )
-    pue: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = _option(
+    pue: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = option(
         None, "Simulation", "RATIO", "Energy of the whole site over that of its computers."
     )
-    sweep_rps: Rates | None = _option(
+    sweep_rps: Rates | None = option(
         None, "Simulation", "RATES", "Load curve over these rates: 0.5,1,2,4,8."
     )
-    snapshot_interval: str | None = _option(
+    snapshot_interval: str | None = option(
         None,
         "Simulation",
         "TIME",
         "Between rows of the timeline; 0s for none; else 1s, or longer in long runs.",
     )
-    intervals: bool = _option(
+    intervals: bool = option(
         True,
         "Simulation",
         "",
         "Simulate twice more, for intervals around the figures (up to 2 million requests).",
     )
-    reference: bool = _option(
+    reference: bool = option(
         False, "Simulation", "", "Use the slow simulator that defines the answer."
     )
 
-    out: str | None = _option(None, "Output", "DIR", "Write the result's files to this folder.")
-    chrome_trace: bool = _option(
+    out: str | None = option(None, "Output", "DIR", "Write the result's files to this folder.")
+    chrome_trace: bool = option(
         False, "Output", "", "Also write trace.json for chrome://tracing or Perfetto."
     )
-    report: bool = _option(True, "Output", "", "Write report.html beside the files.")
+    report: bool = option(True, "Output", "", "Write report.html beside the files.")
 
-    defaulted: Names = _option([], "", "NAMES", "Of a saved run: fields whose values nobody chose.")
+    defaulted: Names = option([], "", "NAMES", "Of a saved run: fields whose values nobody chose.")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -251,8 +229,8 @@ class RunSettings(BaseModel):
     @classmethod
     def _have_defaults(cls, names: list[str]) -> list[str]:
         for name in names:
-            if name not in DEFAULTS:
-                raise ValueError(f"can only name {', '.join(DEFAULTS)}")
+            if name not in (*DEFAULTS, *POOL_DEFAULTS):
+                raise ValueError(f"can only name {', '.join((*DEFAULTS, *POOL_DEFAULTS))}")
         return names
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-PANELS = ("Deployment", "Engine", "Workload", "Simulation", "Output")
+PANELS = ("Deployment", "Engine", "Pools", "Workload", "Simulation", "Output")
 
 Config = Annotated[
     Path | None,
@@ -99,7 +99,7 @@ def _run(prepared: Prepared, settings: RunSettings, notes: tuple[str, ...]) -> R
     from servetwin.cli.timeline import default_interval, interval_asked
 
     interval = interval_asked(settings)
-    usual = default_interval(prepared.workload, prepared.deployment.replicas)
+    usual = default_interval(prepared.workload, _replicas(prepared))
     options = sim_options(settings, usual if interval is None else interval)
     with progress("Simulating", len(prepared.workload)) as (tell, say):
         options = replace(options, progress=tell, say=say)
@@ -126,11 +126,15 @@ def _simulated(prepared: Prepared, options: SimOptions, retry: bool) -> RunResul
     except TooManyRowsError:
         if not retry:
             raise
-    from servetwin.sim.kernel.driver import MOST_SNAPSHOTS
+    from servetwin.sim.kernel.snapshot_rows import MOST_SNAPSHOTS
 
-    interval = lasting_interval(MOST_SNAPSHOTS, prepared.deployment.replicas)
+    interval = lasting_interval(MOST_SNAPSHOTS, _replicas(prepared))
     options.say(f"a long run: once more, with a timeline every {written(interval)}")
     return run_simulation(*target, replace(options, snapshot_interval=interval))
+
+
+def _replicas(prepared: Prepared) -> int:
+    return sum(pool.replicas for pool in prepared.deployment.pools)
 
 
 def _coarser(run: RunResult, asked: int | None) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
     lines = {
         "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
         "GPU": _hardware(config),
+        "Decode": _decode_pool(config),
         "Engine": _engine(config),
         "Memory": _memory(summary["provenance"].get("memory_per_gpu")),
         "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
@@ -112,6 +113,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
         "KV cache": _kv_cache(metrics["kv_cache"]),
+        "Pipeline": _pipeline(metrics.get("pipeline")),
         **_slow(metrics.get("attribution")),
         "Energy": _energy(metrics),
         "Cost": _money(metrics),
@@ -158,6 +160,14 @@ def _completed(metrics: dict[str, Any]) -> str:
     lost = ("rejected", "failed", "unfinished")
     others = [f"{metrics[name]:,} {name}" for name in lost if metrics[name]]
     return ", ".join([f"{metrics['completed']:,} of {metrics['requests']:,}", *others])
+
+
+def _pipeline(pipeline: dict[str, Any] | None) -> str:
+    if pipeline is None:
+        return ""
+    shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in pipeline["utilization"])
+    bubbles = f"{pipeline['bubbles']:.0%}".replace("%", " %")
+    return f"stages busy {shares} of the makespan; {bubbles} bubbles or nothing to do"
 
 
 def _kv_cache(cache: dict[str, Any]) -> str:
@@ -219,10 +229,29 @@ def _money(metrics: dict[str, Any]) -> str:
 def _hardware(config: dict[str, Any]) -> str:
     layout = [f"{name} {config[name]}" for name in ("tp", "pp", "ep", "dp") if name in config]
     shown = [text for text in layout if text.startswith("tp") or not text.endswith(" 1")]
-    replicas = config.get("replicas", 1)
-    if replicas != 1:
-        shown.append(f"{replicas} replicas ({config.get('router', 'unknown router')})")
+    replicas, router = config.get("replicas", 1), config.get("router", "unknown router")
+    if config.get("decode_replicas"):
+        shown.append(f"{_several(replicas, 'prefill replica')} ({router})")
+    elif replicas != 1:
+        shown.append(f"{replicas} replicas ({router})")
     return _join(config.get("gpu"), *shown)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _decode_pool(config: dict[str, Any]) -> str:
+    """Say where requests decode, and what their KV blocks come over; "" with one pool."""
+    replicas = config.get("decode_replicas")
+    if not _whole(replicas):
+        return ""
+    names = {f"decode_{name}": name for name in ("tp", "pp", "ep", "dp")}
+    sizes = [f"{name} {config[key]}" for key, name in names.items() if config.get(key)]
+    shown = [text for text in sizes if text.startswith("tp") or not text.endswith(" 1")]
+    shown.append(f"{_several(int(str(replicas)), 'replica')} ({config.get('decode_router')})")
+    when = "layer by layer" if config.get("kv_transfer") == "layerwise" else "after the prompt"
+    return _join(config.get("decode_gpu"), *shown, f"KV over {config.get('kv_link')}, {when}")
 
 
 def _engine(config: dict[str, Any]) -> str:

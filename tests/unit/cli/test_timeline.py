@@ -84,7 +84,7 @@ def test_a_run_that_outlasts_its_timeline_is_made_again(
 ) -> None:
     usual = run(capsys)
     assert "long run" not in usual[1] + usual[2]
-    monkeypatch.setattr("servetwin.sim.kernel.driver.MOST_SNAPSHOTS", 10_000)
+    monkeypatch.setattr("servetwin.sim.kernel.snapshot_rows.MOST_SNAPSHOTS", 10_000)
     status, out, err = run(capsys)
     assert (status, err) == (0, "a long run: once more, with a timeline every 20m\n")
     note = "a long run: its timeline has a row every 20m instead of 1s"

@@ -10,9 +10,9 @@ from servetwin.cache.kernel.tiers import traffic
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED, run_slice
-from servetwin.sim.kernel.snapshot_rows import MOST_SNAPSHOTS, grown, rows_of
+from servetwin.sim.kernel.snapshot_rows import grown, rows_of
 
-__all__ = ["MOST_SNAPSHOTS", "SLICE", "run"]
+__all__ = ["SLICE", "run"]
 
 SLICE = 2_000_000
 """Events between two looks at the outside world: about half a second."""
