@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import accumulate, product
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
@@ -15,12 +16,17 @@ from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS, SCHEDULERS
 from support.cases import Shape, sim_inputs, try_examples
 from support.outcomes import assert_conserved, assert_same
+from support.pools import Pair, assert_pools_conserve, pooled_inputs
 
 
 @st.composite
 def staged_inputs(draw: st.DrawFn, shape: Shape) -> SimInputs:
     """A case whose replicas are lanes of one to three engines."""
-    inputs = draw(sim_inputs(shape))
+    return draw(with_stages(draw(sim_inputs(shape))))
+
+
+@st.composite
+def with_stages(draw: st.DrawFn, inputs: SimInputs) -> SimInputs:
     engines, microbatches = draw(st.integers(1, 3)), draw(st.integers(1, 5))
     widths = draw(st.lists(st.integers(1, 40_000), min_size=1, max_size=6))
     swap = draw(st.sampled_from([0, 0, 1, 7]))
@@ -59,6 +65,30 @@ def test_kernel_equals_reference_with_stages(capsys: pytest.CaptureFixture[str])
     assert seen["examples"] >= 200
     for what in ("several lanes", "several stages", "swapping", "caching", "preempting"):
         assert seen[what] >= 0.1 * seen["examples"], what
+
+
+def test_kernel_equals_reference_with_stages_in_both_pools() -> None:
+    seen: Counter[str] = Counter()
+
+    @st.composite
+    def staged_pools(draw: st.DrawFn, pair: Pair) -> SimInputs:
+        inputs = draw(with_stages(draw(pooled_inputs(pair))))
+        assert inputs.decode is not None
+        engine = draw(with_stages(inputs.decode.engine))
+        return replace(inputs, decode=replace(inputs.decode, engine=engine))
+
+    def check(inputs: SimInputs) -> None:
+        expected, found = reference.run(inputs, check=True), kernel.run(inputs)
+        assert_same(expected, found)
+        assert_pools_conserve(inputs, found)
+        seen["examples"] += 1
+        seen["handing over"] += bool(np.any(found.replica != found.prefill_replica))
+
+    for number, (prefill, decode) in enumerate(product(SCHEDULERS, SCHEDULERS)):
+        router = ROUTERS[number % len(ROUTERS)]
+        pair = Pair(Shape(prefill, router), Shape(decode, router), caching=number % 2 == 0)
+        try_examples(check, staged_pools(pair), 3, number)
+    assert seen["handing over"] >= 0.5 * seen["examples"] >= 50
 
 
 def test_one_stage_of_one_lane_is_an_engine_without_stages() -> None:

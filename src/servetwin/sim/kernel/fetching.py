@@ -41,13 +41,15 @@ def _end_of_transfer(state: State, rep: Record, r: Int, request: Int, blocks: In
         share = (time + link.layers - 1) // link.layers
         time = max(share, time - state.prefill_time[request])
     time = max(1, time + link.latency_ps)
-    begin = max(rep.now, bridge.send_free[source], bridge.receive_free[r])
+    # The lanes of an engine share its link.
+    sender, receiver = source % bridge.send_free.size, r % bridge.receive_free.size
+    begin = max(rep.now, bridge.send_free[sender], bridge.receive_free[receiver])
     if begin > CLOCK_END - time:
         state.world[0].overrun = 1
         time = 0
     end = begin + time
-    bridge.send_free[source] = end
-    bridge.receive_free[r] = end
+    bridge.send_free[sender] = end
+    bridge.receive_free[receiver] = end
     bridge.transfer[request] = end - rep.now
     return end
 

@@ -229,7 +229,7 @@ class Bridge(NamedTuple):
     """Hand-overs to come: a heap by (time, request)."""
     request: Shorts
     send_free: Ints
-    """When the link of a prefill replica is free, and below that of a decode replica."""
+    """When the link of a prefill engine is free, and below that of a decode engine."""
     receive_free: Ints
     handover: Ints
     """By request: as `RequestTable` has it, and below."""

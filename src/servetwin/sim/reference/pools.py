@@ -16,6 +16,7 @@ from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
 from servetwin.sim.reference.cluster import Cluster, column, outcome_of, traffic
 from servetwin.sim.reference.engines import Engines
 from servetwin.sim.reference.state import Request
+from servetwin.sim.stages import engine_count
 from servetwin.units import NOT_YET
 
 __all__ = ["run_pools"]
@@ -35,8 +36,8 @@ class PooledCluster(Cluster):
         for home, replica in enumerate(self.decode.replicas):
             replica.queues.fetch = partial(self._fetch, home)
         self.replicas = [*self.engines.replicas, *self.decode.replicas]
-        self.send_free = [0] * len(self.engines.replicas)
-        self.receive_free = [0] * len(self.decode.replicas)
+        self.send_free = [0] * engine_count(inputs)
+        self.receive_free = [0] * engine_count(decode.engine)
         self.decoding: dict[int, Request] = {}
 
     def request(self, number: int, inputs: int, outputs: int, arrival: int) -> Request:
@@ -79,9 +80,11 @@ class PooledCluster(Cluster):
         missing = pool.blocks_for(request.input_tokens) - request.blocks
         pool.grow(request, tokens)
         request.computed = request.input_tokens
-        begin = max(now, self.send_free[source], self.receive_free[home])
+        # The lanes of an engine share its link.
+        sender, receiver = source % len(self.send_free), home % len(self.receive_free)
+        begin = max(now, self.send_free[sender], self.receive_free[receiver])
         end = begin + self.link.duration(missing, self.requests[request.number].prefill_time)
-        self.send_free[source] = self.receive_free[home] = end
+        self.send_free[sender] = self.receive_free[receiver] = end
         request.handover_transfer = end - now
         return end
 
