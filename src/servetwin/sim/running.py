@@ -194,7 +194,7 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
         return reference.run(inputs)
     from servetwin.sim.kernel import compile as compiling
 
-    if not compiling.is_compiled():
+    if not compiling.is_compiled("run_slice" if inputs.decode is None else "run_pools_slice"):
         options.say("compiling the simulator for this machine, once (about 15 seconds) …")
     from servetwin.sim import kernel
 

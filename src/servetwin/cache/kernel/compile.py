@@ -65,9 +65,9 @@ def cache_folder(sources: Iterable[Path] = KERNEL) -> Path:
     return folder
 
 
-def is_compiled(sources: Iterable[Path] = KERNEL) -> bool:
-    """Whether machine code for these sources lies in its folder."""
-    return any(cache_folder(sources).rglob("*.nbc"))
+def is_compiled(sources: Iterable[Path] = KERNEL, entry_point: str = "") -> bool:
+    """Whether machine code for these sources, or for one entry point, lies in its folder."""
+    return any(cache_folder(sources).rglob(f"*{entry_point}*.nbc"))
 
 
 class _Part(Compiler):

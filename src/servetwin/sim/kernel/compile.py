@@ -33,9 +33,9 @@ def cache_folder() -> Path:
     return compiling.cache_folder(SOURCES)
 
 
-def is_compiled() -> bool:
-    """Whether machine code for these sources lies in the cache folder."""
-    return compiling.is_compiled(SOURCES)
+def is_compiled(entry_point: str = "run_slice") -> bool:
+    """Whether machine code for `entry_point` lies in the cache folder."""
+    return compiling.is_compiled(SOURCES, entry_point)
 
 
 entry = entry_of(cache_folder())
