@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from servetwin.errors import InputError, nearest
+from servetwin.cost.energy.parquet_columns import number_columns
+from servetwin.errors import InputError
 
 __all__ = [
     "Efficiency",
@@ -49,56 +48,17 @@ class Efficiency:
 def read_power_source(path: Path) -> PowerSource:
     """Totals of the columns `energy_usage` and `carbon_emission`, read in batches.
 
-    Raises InputError for a file that is missing, not Parquet or empty, and for a column
-    that is missing, not numeric, or holds a value that is missing, negative or not finite.
+    Raises InputError for a file that cannot be read or has no rows, and for a column that is
+    missing or holds something else than numbers that are not negative.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise InputError(f"'{path}': no such file; expected OpenDC's powerSource.parquet")
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"'{path}' is not a Parquet file: {error}") from error
-    with file:
-        for name in (ENERGY, CARBON):
-            _check_column(path, file.schema_arrow, name)
-        totals, rows = {ENERGY: 0.0, CARBON: 0.0}, 0
-        for batch in file.iter_batches(columns=[ENERGY, CARBON]):
-            for name in totals:
-                totals[name] += _sum(path, name, batch.column(name), rows)
-            rows += batch.num_rows
+    joules, grams, rows = 0.0, 0.0, 0
+    for batch in number_columns(path, "OpenDC's powerSource.parquet", (ENERGY, CARBON)):
+        joules += float(batch[ENERGY].sum())
+        grams += float(batch[CARBON].sum())
+        rows += batch[ENERGY].size
     if rows == 0:
         raise InputError(f"'{path}' has no rows: did the OpenDC run finish?")
-    return PowerSource(totals[ENERGY], totals[CARBON], rows)
-
-
-def _check_column(path: Path, schema: object, name: str) -> None:
-    import pyarrow as pa
-
-    assert isinstance(schema, pa.Schema)
-    if name not in schema.names:
-        hint = nearest(name, schema.names) or f"it has {', '.join(schema.names) or 'none'}"
-        raise InputError(f"'{path}' has no column {name}: {hint}")
-    kind = schema.field(name).type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-        raise InputError(f"'{path}', column {name}: {kind}, expected numbers")
-
-
-def _sum(path: Path, name: str, column: object, first: int) -> float:
-    import pyarrow as pa
-
-    assert isinstance(column, pa.Array)
-    values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    wrong = ~(np.isfinite(values) & (values >= 0))
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        raise InputError(
-            f"'{path}', column {name}, row {first + at}: {values[at]:g}, expected a finite number, "
-            "not negative"
-        )
-    return float(values.sum())
+    return PowerSource(joules, grams, rows)
 
 
 def euro_per_million_tokens(price_per_hour: float, tokens_per_second: float) -> float:

@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cost.energy import PowerSource, Rates
-from servetwin.errors import InputError, nearest
+from servetwin.errors import InputError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from servetwin.types import Accelerator
 
 __all__ = [
@@ -113,67 +111,21 @@ def _price(rates: Rates) -> float | None:
 
 def read_tasks(path: Path) -> Tasks:
     """Totals of a tasks.parquet, ours or Kavier's. Raises InputError where it is none."""
-    with _open(path, "Kavier's tasks.parquet", ("duration", "total_tokens")) as file:
-        names = [
-            name
-            for name in ("duration", "total_tokens", "gpu_capacity", "mem_capacity")
-            if name in file.schema_arrow.names
-        ]
-        rows = tokens = milliseconds = 0
-        capacity = memory = 0.0
-        for batch in file.iter_batches(columns=names):
-            if batch.num_rows == 0:
-                continue
-            milliseconds += _total(path, batch, "duration")
-            tokens += _total(path, batch, "total_tokens")
-            rows += batch.num_rows
-            capacity = _first(batch, "gpu_capacity")
-            memory = _first(batch, "mem_capacity")
+    from servetwin.cost.energy.parquet_columns import number_columns
+
+    needed, capacities = ("duration", "total_tokens"), ("gpu_capacity", "mem_capacity")
+    rows = tokens = 0
+    milliseconds = capacity = memory = 0.0
+    for batch in number_columns(path, "Kavier's tasks.parquet", needed, capacities):
+        if batch["duration"].size == 0:
+            continue
+        milliseconds += float(batch["duration"].sum())
+        tokens += int(batch["total_tokens"].sum())
+        rows += batch["duration"].size
+        capacity, memory = (float(batch[name][0]) for name in capacities)
     if rows == 0 or tokens == 0 or milliseconds == 0:
         raise InputError(f"'{path}' has no tasks that took time and tokens")
     return Tasks(rows, tokens, milliseconds / 1000, capacity, int(memory))
-
-
-def _open(path: Path, what: str, columns: tuple[str, ...]) -> pa.parquet.ParquetFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise InputError(f"'{path}': no such file; expected {what}")
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"'{path}' is not a Parquet file: {error}") from None
-    for name in columns:
-        if name not in file.schema_arrow.names:
-            hint = nearest(name, file.schema_arrow.names) or f"expected {what}"
-            file.close()
-            raise InputError(f"'{path}' has no column {name}: {hint}")
-    return file
-
-
-def _numbers(path: Path, batch: pa.RecordBatch, name: str) -> Floats:
-    """Return a column as finite numbers that are not negative; durations in milliseconds."""
-    import pyarrow as pa
-
-    column = batch.column(name)
-    try:
-        if pa.types.is_duration(column.type):
-            column = column.cast(pa.duration("ms")).cast(pa.int64())
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        raise InputError(f"'{path}', column {name}: {column.type}, expected numbers") from None
-    if not (np.isfinite(values) & (values >= 0)).all():
-        raise InputError(f"'{path}', column {name}: expected finite numbers, not negative")
-    return np.asarray(values)
-
-
-def _total(path: Path, batch: pa.RecordBatch, name: str) -> int:
-    return int(_numbers(path, batch, name).sum())
-
-
-def _first(batch: pa.RecordBatch, name: str) -> float:
-    return float(batch.column(name)[0].as_py() or 0) if name in batch.schema.names else 0.0
 
 
 def generate_power(
@@ -227,25 +179,25 @@ def _accelerator(tasks: Tasks, gpu: str | None) -> Accelerator:
 
 def _hourly_joules(path: Path, capacity: float, watts: Floats) -> Floats:
     """Sum the joules of the fragments by the hour in which they begin."""
+    from servetwin.cost.energy.parquet_columns import number_columns
+
     if not capacity > 0:
         raise InputError("the tasks name no gpu_capacity, so their utilisation is not known")
     totals = np.zeros(1)
     clock = 0.0
-    with _open(path, f"{FRAGMENTS} beside the tasks", ("duration", "gpu_usage")) as file:
-        for batch in file.iter_batches(columns=["duration", "gpu_usage"]):
-            duration = _numbers(path, batch, "duration")
-            share = _numbers(path, batch, "gpu_usage") / capacity
-            if share.size and share.max() > 1.001:
-                raise InputError(f"'{path}': gpu_usage exceeds the gpu_capacity of the tasks")
-            level = np.minimum(np.rint(share * (LEVELS - 1)), LEVELS - 1).astype(np.int64)
-            ends = clock + np.cumsum(duration)
-            if ends.size and ends[-1] > MOST_HOURS * MS_PER_HOUR:
-                raise InputError(f"'{path}': its durations add up to over {MOST_HOURS:,} hours")
-            hour = ((ends - duration) // MS_PER_HOUR).astype(np.int64)
-            clock = float(ends[-1]) if ends.size else clock
-            found = np.bincount(hour, watts[level] * duration / 1000)
-            totals = np.pad(totals, (0, max(0, found.size - totals.size)))
-            totals[: found.size] += found
+    for batch in number_columns(path, f"{FRAGMENTS} beside the tasks", ("duration", "gpu_usage")):
+        duration, share = batch["duration"], batch["gpu_usage"] / capacity
+        if share.size and share.max() > 1.001:
+            raise InputError(f"'{path}': gpu_usage exceeds the gpu_capacity of the tasks")
+        level = np.minimum(np.rint(share * (LEVELS - 1)), LEVELS - 1).astype(np.int64)
+        ends = clock + np.cumsum(duration)
+        if ends.size and ends[-1] > MOST_HOURS * MS_PER_HOUR:
+            raise InputError(f"'{path}': its durations add up to over {MOST_HOURS:,} hours")
+        hour = ((ends - duration) // MS_PER_HOUR).astype(np.int64)
+        clock = float(ends[-1]) if ends.size else clock
+        found = np.bincount(hour, watts[level] * duration / 1000)
+        totals = np.pad(totals, (0, max(0, found.size - totals.size)))
+        totals[: found.size] += found
     return totals
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +57,7 @@ def test_whole_numbers_are_numbers(tmp_path):
         ({"energy_usage": [1.0, -1.0], "carbon_emission": [1.0, 1.0]}, "row 1: -1"),
         ({"energy_usage": [1.0, None], "carbon_emission": [1.0, 1.0]}, "row 1: nan"),
         ({"energy_usage": [1.0], "carbon_emission": [float("inf")]}, "row 0: inf"),
+        ({"energy_usage": [1e308] * 9, "carbon_emission": [0.0] * 9}, "row 0: 1e[+]308"),
         ({"energy_usage": pa.array([], pa.float64()),
           "carbon_emission": pa.array([], pa.float64())}, "no rows"),
     ],
@@ -70,8 +72,26 @@ def test_no_file_or_no_parquet(tmp_path):
         read_power_source(tmp_path / "powerSource.parquet")
     text = tmp_path / "text.parquet"
     text.write_text("energy_usage\n1\n")
-    with pytest.raises(InputError, match="not a Parquet file"):
+    with pytest.raises(InputError, match="not a readable Parquet file"):
         read_power_source(text)
+
+
+def test_a_file_that_is_damaged_inside(tmp_path):
+    path = written(tmp_path, energy_usage=[1.0] * 1000, carbon_emission=np.arange(1000.0))
+    content = bytearray(path.read_bytes())
+    content[30:300] = b"\xff" * 270
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        read_power_source(path)
+
+
+def test_a_column_that_is_there_twice(tmp_path):
+    path = tmp_path / "twice.parquet"
+    columns = [pa.array([1.0])] * 3
+    names = ["energy_usage", "energy_usage", "carbon_emission"]
+    pq.write_table(pa.Table.from_arrays(columns, names), path)
+    with pytest.raises(InputError, match="2 columns energy_usage"):
+        read_power_source(path)
 
 
 def test_nothing_to_divide_by():

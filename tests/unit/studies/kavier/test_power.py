@@ -1,6 +1,7 @@
 """Energy of closed-form runs, and Kavier's efficiency from OpenDC's files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -135,15 +136,21 @@ def test_power_follows_the_hours(exported: Path) -> None:
     ("columns", "message"),
     [
         ({"duration": [1.0]}, "no column total_tokens"),
-        ({"duration": [-1.0], "total_tokens": [5]}, "not negative"),
-        ({"duration": [float("nan")], "total_tokens": [5]}, "finite"),
-        ({"duration": ["x"], "total_tokens": [5]}, "expected numbers"),
+        ({"duration": [5, -1.0], "total_tokens": [5, 5]}, "row 1: -1, expected a number from 0"),
+        ({"duration": [float("nan")], "total_tokens": [5]}, "row 0: nan, expected a number"),
+        ({"duration": [1e300], "total_tokens": [5]}, "row 0: 1e[+]300, expected a number"),
+        ({"duration": ["x"], "total_tokens": [5]}, "column duration: string, expected numbers"),
+        ({"duration": [[1]], "total_tokens": [5]}, "expected numbers"),
+        ({"duration": [1], "total_tokens": [5], "gpu_capacity": ["x"]}, "gpu_capacity: string"),
+        ({"duration": [1], "total_tokens": [5], "mem_capacity": [float("nan")]}, "mem_capacity"),
+        (
+            {"duration": [1], "total_tokens": [5], "gpu_capacity": pa.array([None], pa.float64())},
+            "give --gpu",
+        ),
         ({"duration": [0], "total_tokens": [0]}, "no tasks"),
     ],
 )
-def test_tasks_that_are_wrong(
-    tmp_path: Path, columns: dict[str, list[object]], message: str
-) -> None:
+def test_tasks_that_are_wrong(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
     path = tmp_path / "tasks.parquet"
     pq.write_table(pa.table(columns), path)
     with pytest.raises(InputError, match=message):
@@ -153,8 +160,19 @@ def test_tasks_that_are_wrong(
 def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
     path = tmp_path / "tasks.parquet"
     path.write_text("id,duration\n")
-    with pytest.raises(InputError, match="not a Parquet file"):
+    with pytest.raises(InputError, match="not a readable Parquet file"):
         post_process(path, "generated", Rates())
+
+
+@pytest.mark.parametrize("name", ["tasks.parquet", "fragments.parquet"])
+def test_a_file_that_is_damaged_inside(exported: Path, name: str) -> None:
+    """Its footer can be read, its pages cannot."""
+    path = exported.with_name(name)
+    content = bytearray(path.read_bytes())
+    content[4:150] = b"\xff" * 146
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a readable Parquet file"):
+        post_process(exported, "generated", Rates())
 
 
 def test_tasks_of_an_unknown_gpu_need_its_name(exported: Path) -> None:
