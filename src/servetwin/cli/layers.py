@@ -29,6 +29,8 @@ SOURCES = {
     "isl": ("trace", "format", "map"),
     "osl": ("trace", "format", "map"),
     "rps": ("sweep_rps",),
+    "replicas": ("prefill_replicas",),
+    "prefill_replicas": ("replicas",),
     "sweep_rps": ("rps", "snapshot_interval"),
 }
 """Naming one of these drops those that a weaker layer has named."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,15 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if value is not None and name not in dropped
     }
+
+
+def test_a_stronger_layer_may_name_the_prefill_replicas_either_way(tmp_path: Path) -> None:
+    saved = tmp_path / "summary.json"
+    config = prepare(settings(prefill_replicas=3)).config
+    saved.write_text(json.dumps({"schema": "servetwin.run/1", "config": config}))
+    for flag in ("replicas", "prefill_replicas"):
+        again = load_settings({flag: "2"}, saved).settings
+        assert build_deployment(again)[0].replicas == 2
 
 
 def test_one_pool_leaves_all_settings_of_two_open() -> None:
