@@ -1,4 +1,4 @@
-"""Energy of a closed-form run: power models on its GPU utilisation, requests one by one."""
+"""Energy of a closed-form run: power models on the load of its GPU, requests one by one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.cost.energy import DevicePower, MetaModel, Rates, Utilization
+from servetwin.cost.energy import DevicePower, MetaModel, Rates
 from servetwin.cost.energy.footprint import Footprint, Intervals, footprint
-from servetwin.units import PS_PER_S
+from servetwin.studies.kavier.load import load_of
 
 if TYPE_CHECKING:
     from servetwin.sim.closed_form import ClosedFormResult
@@ -20,9 +20,8 @@ __all__ = ["RunEnergy", "energy_gpu", "run_energy"]
 
 Floats = NDArray[np.float64]
 
-SAMPLES = 4
-"""Utilisations taken along the straight middle piece of a request."""
 REQUESTS_AT_ONCE = 1 << 16
+"""Requests whose load is held in memory."""
 
 MEANS = {"mean": "mean", "median": "median", "weights": "weighted mean"}
 """What each way of combining the power models gives."""
@@ -37,6 +36,8 @@ class RunEnergy:
 
     joules: float
     joules_by_model: dict[str, float]
+    mean_load: float
+    """Of the GPU over time, 0 to 1."""
     footprint: Footprint
     gpu: str
     notes: tuple[str, ...]
@@ -58,64 +59,39 @@ def energy_gpu(name: str, formulas: str) -> Accelerator:
     return find_accelerator(PCIE_CARDS.get(name, name) if formulas == "kavier" else name)
 
 
-def run_energy(result: ClosedFormResult, gpu: Accelerator, rates: Rates) -> RunEnergy:
+def run_energy(
+    result: ClosedFormResult, gpu: Accelerator, rates: Rates, meta: MetaModel | None = None
+) -> RunEnergy:
     """Energy of all requests, one after the other on one GPU that is never idle.
 
-    Each power model of the meta-model sees the utilisation of the closed form: for `kavier`
-    as published, for `servetwin` the load fitted to measurements. An hourly rate starts with
-    the first request. Raises InputError where the catalog has no power limit.
+    `meta` combines the power models, which all see the same load; None takes the default.
+    An hourly rate starts with the first request, and is averaged over each request. Raises
+    InputError where the catalog has no power limit.
     """
     from servetwin.cost.energy import default_meta_model, device_power
 
-    device, meta = device_power(gpu), default_meta_model()
-    requests = result.requests
-    seconds = (requests.prefill + requests.decode) / PS_PER_S
-    joules, by_model = np.empty(seconds.size), np.zeros(len(meta.models))
+    device, meta = device_power(gpu), meta or default_meta_model()
+    seconds, joules = np.empty(len(result.workload)), np.empty(len(result.workload))
+    by_model, loaded = np.zeros(len(meta.models)), 0.0
     for start in range(0, seconds.size, REQUESTS_AT_ONCE):
         some = slice(start, start + REQUESTS_AT_ONCE)
-        joules[some] = 0.0
-        for share, load in _pieces(result, device, some):
-            watts = np.stack(
-                [model.watts(load, device.idle, device.maximum) for model in meta.models]
-            )
-            joules[some] += meta.combine(watts) * share
-            by_model += watts @ share
+        pieces = load_of(result, some)
+        load, lasting = pieces.load.ravel(), pieces.seconds.ravel()
+        watts = np.stack([model.watts(load, device.idle, device.maximum) for model in meta.models])
+        by_model += watts @ lasting
+        loaded += float(load @ lasting)
+        seconds[some] = pieces.seconds.sum(1)
+        joules[some] = (meta.combine(watts) * lasting).reshape(pieces.load.shape).sum(1)
     return RunEnergy(
         joules=float(joules.sum()),
         joules_by_model={
             model.name: float(value) for model, value in zip(meta.models, by_model, strict=True)
         },
+        mean_load=loaded / float(seconds.sum()),
         footprint=_footprint(result, seconds, joules, device, rates),
         gpu=gpu.name,
         notes=(*device.notes, _how(meta, device, gpu), *_overhead(rates)),
     )
-
-
-def _pieces(
-    result: ClosedFormResult, device: DevicePower, some: slice
-) -> list[tuple[Floats, Floats]]:
-    """Seconds and load of each request's pieces: head, samples along the middle, tail."""
-    requests = result.requests.part(some)
-    phases = result.model.phases(requests, result.options.kv_cache)
-    whole = requests.prefill + requests.decode
-    begin, end = np.minimum(phases.begin, whole), np.minimum(phases.end, whole)
-    middle = (end - begin) / PS_PER_S / SAMPLES
-    slope = phases.last - phases.first
-    fitted = result.model.name != "kavier"
-
-    def load(used: Floats, compute: bool) -> Floats:
-        if not fitted:
-            return used
-        none = np.zeros_like(used)
-        shares = (used, none) if compute else (none, used)
-        return device.curve.load(Utilization(*shares, busy=np.ones_like(used)))
-
-    pieces = [(begin / PS_PER_S, load(phases.head, True))]
-    for sample in range(SAMPLES):
-        used = phases.first + slope * ((sample + 0.5) / SAMPLES)
-        pieces.append((middle, load(used, not result.options.kv_cache)))
-    pieces.append(((whole - end) / PS_PER_S, load(phases.tail, False)))
-    return pieces
 
 
 def _footprint(

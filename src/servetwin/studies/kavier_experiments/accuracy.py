@@ -21,7 +21,7 @@ from servetwin.sim.closed_form.correction import (
     every_other,
     fit_correction,
 )
-from servetwin.studies.kavier_experiments.models import Ours, kavier, ours
+from servetwin.studies.kavier_experiments.models import kavier, ours
 from servetwin.studies.kavier_experiments.outcome import Row
 from servetwin.studies.kavier_experiments.published import published
 
@@ -88,14 +88,14 @@ def contest(reading: str, quick: bool) -> Contest:
     """Prepare the forms; `quick` uses the packaged fit alone."""
     chosen = published("accuracy")
     base = ours(chosen["model"], chosen["gpu"])
-    fitted = {0: ours(chosen["model"], chosen["gpu"], READINGS[reading]).form}
+    fitted = {0: ours(chosen["model"], chosen["gpu"], READINGS[reading])}
     if not quick:
         correction = fit_half(base, reading, 1)
         fitted[1] = Servetwin(base.deployment, apply_correction(base.deployment, correction))
-    return Contest(reading, kavier(chosen["model"], chosen["gpu"]), base.form, fitted)
+    return Contest(reading, kavier(chosen["model"], chosen["gpu"]), base, fitted)
 
 
-def fit_half(base: Ours, reading: str, first: int) -> Correction:
+def fit_half(base: Servetwin, reading: str, first: int) -> Correction:
     """Fit to every other length, prefills and decodes, from number `first` (0 or 1) on."""
     parts = [lone_requests(phase, reading) for phase in PHASES]
     chosen = every_other(parts[0].input_tokens.size, first)

@@ -68,7 +68,7 @@ def run(trace: Path | None, quick: bool, rates: Sequence[float], model: str) -> 
     given, table = load_trace(trace, quick), published("export_rate")
     form: ClosedForm = kavier(table["model"], table["gpu"])
     if model == "servetwin":
-        form = ours(table["model"], table["gpu"], "kavier-a10").form
+        form = ours(table["model"], table["gpu"], "kavier-a10")
     for rate in rates:
         # A rate that is not possible is told before anything is measured; this also compiles.
         measure_rate(take(given.workload, 10), form, rate)

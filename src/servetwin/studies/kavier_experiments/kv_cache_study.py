@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from servetwin.cost.energy import EIGHT
 from servetwin.errors import counted
 from servetwin.sim.closed_form import ClosedFormOptions, ClosedFormResult, run_closed_form
+from servetwin.studies.kavier.load import load_of
 from servetwin.studies.kavier_experiments import energy
 from servetwin.studies.kavier_experiments.models import WHOLE_MS, hours_of, kavier, ours
 from servetwin.studies.kavier_experiments.outcome import Check, Column, Outcome, Row, Table
@@ -24,6 +25,8 @@ __all__ = ["run"]
 TOLERANCE_H = 0.02
 BAND_SECONDS = 60.0
 """How much of the run the figure of power over time shows."""
+BAND_REQUESTS = 10_000
+"""More than run in that time."""
 
 HOURS = (
     Column("llm", "model"),
@@ -57,7 +60,7 @@ def run(
     bands: dict[str, list[Row]] = {}
     for number, llm in enumerate(table["models"]):
         for kv in ("on", "off"):
-            for form, result, load in _both(given.workload, llm, table["gpu"], kv == "on"):
+            for form, result in _both(given.workload, llm, table["gpu"], kv == "on"):
                 label = {"llm": llm, "kv": kv, "form": form}
                 known = _published(number, kv) if form == "kavier" and given.comparable else {}
                 hours.append(
@@ -69,8 +72,9 @@ def run(
                         "published_decode_h": known.get("decode"),
                     }
                 )
-                power.append({**label, **energy.energy_row(load, gpu, rates, result)})
+                power.append({**label, **energy.energy_row(result, gpu, rates)})
                 if number == 0 and form == "servetwin":
+                    load = load_of(result, slice(BAND_REQUESTS))
                     bands[kv] = energy.band_over_time(load, gpu, BAND_SECONDS)
                 notes += [f"{llm}: {note}" for note in result.notes if "would reject" in note]
     notes += _notes(gpu.name)
@@ -91,14 +95,11 @@ def run(
 
 def _both(
     workload: Workload, llm: str, gpu: str, kv_cache: bool
-) -> Iterator[tuple[str, ClosedFormResult, energy.Load]]:
-    """Yield the name of each closed form, its result, and its load over time."""
+) -> Iterator[tuple[str, ClosedFormResult]]:
+    """Yield the name of each closed form, and its result."""
     options = ClosedFormOptions(kv_cache=kv_cache)
-    theirs = run_closed_form(workload, kavier(llm, gpu), options)
-    yield "kavier", theirs, energy.kavier_load(theirs)
-    form = ours(llm, gpu)
-    mine = run_closed_form(workload, form.form, options)
-    yield "servetwin", mine, energy.servetwin_load(mine, form)
+    for form in (kavier(llm, gpu), ours(llm, gpu)):
+        yield form.name, run_closed_form(workload, form, options)
 
 
 def _published(number: int, kv: str) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from servetwin.units import PS_PER_MS, PS_PER_S
@@ -12,9 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from servetwin.sim.closed_form import Kavier, Servetwin
-    from servetwin.types import CostModel, Deployment
+    from servetwin.types import Deployment
 
-__all__ = ["WHOLE_MS", "Ours", "hours_of", "kavier", "ours"]
+__all__ = ["WHOLE_MS", "hours_of", "kavier", "ours"]
 
 CATALOG_MODELS = {
     "Llama-3-8B": "meta-llama/Meta-Llama-3-8B",
@@ -27,15 +26,6 @@ CATALOG_GPUS = {"A10": "A10", "A100": "A100-80GB-PCIe"}
 
 TYPICAL_CONTEXT = 1000
 """For the memory plan, which no time depends on."""
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A deployment of the catalog that runs one request at a time, and its closed form."""
-
-    deployment: Deployment
-    cost: CostModel
-    form: Servetwin
 
 
 def kavier(model: str, gpu: str) -> Kavier:
@@ -56,7 +46,7 @@ def deployment(model: str, gpu: str) -> Deployment:
     return Deployment(known, device, find_link(device.link), settings=settings)
 
 
-def ours(model: str, gpu: str, correction: str | None = None) -> Ours:
+def ours(model: str, gpu: str, correction: str | None = None) -> Servetwin:
     """Derived costs, moved towards measurements only where a `correction` is named."""
     from servetwin.cost import derive
     from servetwin.sim.closed_form import Servetwin, apply_correction, find_correction
@@ -66,7 +56,7 @@ def ours(model: str, gpu: str, correction: str | None = None) -> Ours:
         cost = derive(target, TYPICAL_CONTEXT)
     else:
         cost = apply_correction(target, find_correction(correction))
-    return Ours(target, cost, Servetwin(target, cost))
+    return Servetwin(target, cost)
 
 
 WHOLE_MS = "kavier's requests count in whole milliseconds, cut off, as in its published figures"

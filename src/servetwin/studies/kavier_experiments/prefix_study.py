@@ -98,15 +98,13 @@ def run(
     for cache in (None, *(PromptCache(*cell, sharing="shared-lru") for cell in grid)):
         label = _label(cache)
         by_kavier = _prefill(given.workload, theirs, cache)
-        by_ours = _prefill(given.workload, mine.form, cache)
+        by_ours = _prefill(given.workload, mine, cache)
         own = cache and replace(cache, sharing="per-session")
-        apart = _prefill(given.workload, mine.form, own) if own else by_ours
+        apart = _prefill(given.workload, mine, own) if own else by_ours
         performance.append({**label, **_performance(by_kavier, by_ours, apart)})
-        for form, result, load in (
-            ("kavier", by_kavier, energy.kavier_load(by_kavier)),
-            ("servetwin", by_ours, energy.servetwin_load(by_ours, mine)),
-        ):
-            power[form].append({**label, **energy.energy_row(load, gpu, money, result)})
+        for result in (by_kavier, by_ours):
+            row = energy.energy_row(result, gpu, money)
+            power[result.model.name].append({**label, **row})
         notes += [note for note in by_ours.notes if "prefixes" in note or "would reject" in note]
     if given.comparable and given.workload.block_hashes is not None:
         performance = [{**row, **_published(row)} for row in performance]
@@ -147,7 +145,8 @@ def _prefill(workload: Workload, form: ClosedForm, cache: PromptCache | None) ->
     """Run, and leave decode out: the experiment is about prefill alone."""
     result = run_closed_form(workload, form, ClosedFormOptions(prompt_cache=cache))
     nothing = np.zeros_like(result.requests.decode)
-    return replace(result, requests=replace(result.requests, decode=nothing))
+    alone = replace(result.requests, decode=nothing, output_tokens=nothing)
+    return replace(result, requests=alone)
 
 
 def _performance(theirs: ClosedFormResult, mine: ClosedFormResult, apart: ClosedFormResult) -> Row:

@@ -11,12 +11,14 @@ import pytest
 from servetwin.cost.energy import (
     HourlySeries,
     Rates,
+    Work,
     default_meta_model,
     device_power,
     read_power_source,
+    utilization,
 )
 from servetwin.errors import InputError
-from servetwin.sim.closed_form import ClosedFormResult, run_closed_form
+from servetwin.sim.closed_form import ClosedFormResult, Servetwin, run_closed_form
 from servetwin.studies.kavier.opendc_post import post_process, write_power
 from servetwin.studies.kavier.power import energy_gpu, run_energy
 from servetwin.studies.kavier.running import Job, closed_form, run_one
@@ -66,12 +68,26 @@ def test_an_hourly_rate_starts_with_the_first_request() -> None:
     assert hourly == pytest.approx(constant)
 
 
-def test_our_formulas_draw_what_their_load_says() -> None:
-    ran = result("servetwin")
-    gpu = energy_gpu("A10", "servetwin")
-    energy, device = run_energy(ran, gpu, Rates()), device_power(gpu)
-    mean = energy.joules / ran.simulated_s
-    assert device.idle < mean <= device.maximum
+def test_our_formulas_draw_what_compute_and_memory_say() -> None:
+    """As in the experiments: prefill and decode by both utilisations, not the larger alone."""
+    ran, gpu = result("servetwin"), energy_gpu("A10", "servetwin")
+    form, device = ran.model, device_power(gpu)
+    assert isinstance(form, Servetwin)
+    prefill, decode = (column[:1] * 1e-12 for column in (ran.requests.prefill, ran.requests.decode))
+    none, one = np.zeros(1), np.ones(1)
+    context = 199 * 1000 + 199 * 200 / 2
+    works = (
+        Work(prefill, one, none, 1000 * one, none, 1000 * 1001 / 2 * one, one),
+        Work(decode, 199 * one, 199 * one, none, context * one, none, none),
+    )
+    expected = 0.0
+    for work in works:
+        used = utilization(form.deployment, form.cost, work)
+        assert (used.compute > 0) & (used.memory > 0)
+        load = device.curve.load(used)
+        watts = default_meta_model().predict(load, device.idle, device.maximum).watts
+        expected += 20 * float(watts @ work.seconds)
+    assert run_energy(ran, gpu, Rates()).joules == pytest.approx(expected)
 
 
 def test_the_published_a100_draws_what_its_card_draws() -> None:

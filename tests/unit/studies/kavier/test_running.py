@@ -21,7 +21,7 @@ def run(**flags: str) -> KavierRun:
 @pytest.mark.parametrize("name", ["kavier-a10", "kavier-a10-counted"])
 def test_a_correction_is_that_of_the_experiments(name: str) -> None:
     form = closed_form(run(model="servetwin", correction=name.upper()))
-    plain, expected = closed_form(run(model="servetwin")), ours("Llama-3-8B", "A10", name).form
+    plain, expected = closed_form(run(model="servetwin")), ours("Llama-3-8B", "A10", name)
     assert (form.prefill(ASKED) == expected.prefill(ASKED)).all()
     assert (form.decode(ASKED, MADE) == expected.decode(ASKED, MADE)).all()
     assert (form.prefill(ASKED) > plain.prefill(ASKED)).all()

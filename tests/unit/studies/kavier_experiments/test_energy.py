@@ -19,41 +19,47 @@ from servetwin.cost.energy import (
     utilization,
 )
 from servetwin.errors import InputError
-from servetwin.sim.closed_form import ClosedFormOptions, ClosedFormResult, run_closed_form
+from servetwin.sim.closed_form import (
+    ClosedFormOptions,
+    ClosedFormResult,
+    Servetwin,
+    run_closed_form,
+)
+from servetwin.studies.kavier.load import Load, load_of
 from servetwin.studies.kavier_experiments import energy
-from servetwin.studies.kavier_experiments.models import Ours, kavier, ours
+from servetwin.studies.kavier_experiments.models import kavier, ours
 from servetwin.types import Workload
 
 A10 = find_accelerator("A10")
 
 
 def result(
-    given: list[int], made: list[int], kv_cache: bool = True, mine: Ours | None = None
+    given: list[int], made: list[int], kv_cache: bool = True, mine: Servetwin | None = None
 ) -> ClosedFormResult:
     workload = Workload(
         np.zeros(len(given), np.int64), np.array(given, np.int32), np.array(made, np.int32)
     )
-    form = mine.form if mine else kavier("Llama-3-8B", "A10")
+    form = mine or kavier("Llama-3-8B", "A10")
     return run_closed_form(workload, form, ClosedFormOptions(kv_cache=kv_cache))
 
 
 def test_kavier_is_busy_but_for_the_edges() -> None:
     found = result([1000, 2000], [10, 20])
-    load = energy.kavier_load(found)
+    load = load_of(found)
     whole = (found.requests.prefill + found.requests.decode) * 1e-12
     np.testing.assert_allclose(
-        load.seconds, [0.2, whole[0] - 0.4, 0.2, 0.2, whole[1] - 0.4, 0.2], rtol=1e-12
+        load.seconds, [[0.2, whole[0] - 0.4, 0.2], [0.2, whole[1] - 0.4, 0.2]], rtol=1e-12
     )
-    np.testing.assert_array_equal(load.load, [0.5, 0.95, 0.5] * 2)
+    np.testing.assert_array_equal(load.load, [[0.5, 0.95, 0.5]] * 2)
 
 
 def test_a_request_shorter_than_its_edges_is_all_edge() -> None:
     found = result([64], [1])
-    load = energy.kavier_load(found)
+    load = load_of(found)
     whole = int(found.requests.prefill[0] + found.requests.decode[0]) * 1e-12
     assert whole < 0.2
-    np.testing.assert_allclose(load.seconds, [whole])
-    np.testing.assert_array_equal(load.load, [0.5])
+    np.testing.assert_allclose(load.seconds, [[whole, 0, 0]])
+    assert load.load[0, 0] == 0.5
 
 
 @pytest.mark.parametrize("kv_cache", [True, False])
@@ -61,7 +67,7 @@ def test_work_of_servetwin_is_that_of_its_steps(kv_cache: bool) -> None:
     """One request; every decode step written out."""
     mine = ours("Llama-3-8B", "A10")
     found = result([100], [6], kv_cache, mine)
-    load = energy.servetwin_load(found, mine)
+    load = load_of(found)
     contexts = np.arange(101, 106, dtype=np.float64)
     seconds = found.requests.decode * 1e-12
     none, one = np.zeros(1), np.ones(1)
@@ -71,17 +77,27 @@ def test_work_of_servetwin_is_that_of_its_steps(kv_cache: bool) -> None:
         pairs = (contexts * (contexts + 1) / 2).sum()
         work = Work(seconds, 5 * one, none, contexts.sum() * one, none, pairs * one, 5 * one)
     curve = device_power(A10).curve
-    np.testing.assert_allclose(load.seconds[1], seconds[0])
+    np.testing.assert_allclose(load.seconds[0, 1], seconds[0])
     np.testing.assert_allclose(
-        load.load[1], curve.load(utilization(mine.deployment, mine.cost, work))[0], rtol=1e-12
+        load.load[0, 1], curve.load(utilization(mine.deployment, mine.cost, work))[0], rtol=1e-12
     )
+
+
+def test_some_requests_have_the_load_that_they_have_among_all() -> None:
+    found = result([1000, 2000, 3000], [10, 20, 30], mine=ours("Llama-3-8B", "A10"))
+    whole, part = load_of(found), load_of(found, slice(1, 3))
+    np.testing.assert_array_equal(part.load, whole.load[1:])
+    np.testing.assert_array_equal(part.seconds, whole.seconds[1:])
+
+
+def flat(load: Load) -> Load:
+    return Load(load.seconds.ravel(), load.load.ravel())
 
 
 def test_energy_is_the_sum_of_watts_times_seconds() -> None:
     found = result([1000, 2000], [10, 20])
-    load = energy.kavier_load(found)
-    row = energy.energy_row(load, A10, Rates(pue=1.5, carbon=100.0, gpu_price=2.0), found)
-    device = device_power(A10)
+    row = energy.energy_row(found, A10, Rates(pue=1.5, carbon=100.0, gpu_price=2.0))
+    load, device = flat(load_of(found)), device_power(A10)
     for model in EIGHT:
         watts = model.watts(load.load, device.idle, device.maximum)
         joules = float(watts @ load.seconds)
@@ -96,6 +112,7 @@ def test_energy_is_the_sum_of_watts_times_seconds() -> None:
     assert row["kwh_low"] <= row["kwh"] <= row["kwh_high"]
     assert row["carbon_kg"] == pytest.approx(row["kwh"] * 0.1)
     assert row["usd"] == pytest.approx(row["gpu_hours"] * 2.0)
+    assert row["mean_load"] == pytest.approx(np.average(load.load, weights=load.seconds))
     tokens = 3030
     assert row["wh_per_million_tokens"] == pytest.approx(row["kwh"] * 1e9 / tokens)
     assert row["usd_per_million_tokens"] == pytest.approx(row["usd"] * 1e6 / tokens)
@@ -104,8 +121,8 @@ def test_energy_is_the_sum_of_watts_times_seconds() -> None:
 def test_prefill_alone_is_rated_by_its_input_tokens() -> None:
     found = result([1000, 2000], [10, 20])
     nothing = np.zeros(2, np.int64)
-    alone = replace(found, requests=replace(found.requests, decode=nothing))
-    row = energy.energy_row(energy.kavier_load(alone), A10, Rates(), alone)
+    prefill = replace(found.requests, decode=nothing, output_tokens=nothing)
+    row = energy.energy_row(replace(found, requests=prefill), A10, Rates())
     assert row["wh_per_million_tokens"] == pytest.approx(row["kwh"] * 1e9 / 3000)
     assert row["usd"] is None
     assert row["carbon_kg"] is None
@@ -114,19 +131,18 @@ def test_prefill_alone_is_rated_by_its_input_tokens() -> None:
 def test_carbon_by_the_hour_falls_on_the_request_that_runs_then() -> None:
     """Two equal requests of half an hour and more; only the second hour has carbon."""
     found = result([10_000_000] * 2, [1] * 2)
-    load = energy.kavier_load(found)
-    hours = load.seconds.sum() / 3600
+    hours = found.simulated_s / 3600
     assert 2 < hours < 4
     series = HourlySeries((0.0, 1.0), (0.0, 1000.0), repeat=True)
-    row = energy.energy_row(load, A10, Rates(carbon=series), found)
-    flat = energy.energy_row(load, A10, Rates(carbon=1000.0), found)
-    assert 0 < row["carbon_kg"] < flat["carbon_kg"]
-    share = row["carbon_kg"] / flat["carbon_kg"]
+    row = energy.energy_row(found, A10, Rates(carbon=series))
+    always = energy.energy_row(found, A10, Rates(carbon=1000.0))
+    assert 0 < row["carbon_kg"] < always["carbon_kg"]
+    share = row["carbon_kg"] / always["carbon_kg"]
     assert share == pytest.approx((1 + max(0, hours - 3)) / hours, abs=0.01)
 
 
 def test_the_band_over_time_is_steps() -> None:
-    load = energy.Load(np.array([10.0, 20.0, 50.0]), np.array([0.5, 0.9, 0.2]))
+    load = Load(np.array([[10.0, 0.0], [20.0, 50.0]]), np.array([[0.5, 0.7], [0.9, 0.2]]))
     rows = energy.band_over_time(load, A10, 40.0)
     assert [row["t_s"] for row in rows] == [0, 10, 10, 30, 30, 40]
     assert rows[0]["meta"] == rows[1]["meta"] < rows[2]["meta"]
@@ -134,13 +150,6 @@ def test_the_band_over_time_is_steps() -> None:
         each = [row[model.name] for model in EIGHT]
         assert (row["low"], row["high"]) == (min(each), max(each))
         assert row["low"] <= row["meta"] <= row["high"]
-
-
-def test_no_time_is_no_energy() -> None:
-    found = result([1], [1])
-    empty = energy.Load(np.zeros(0), np.zeros(0))
-    with pytest.raises(InputError, match="no request takes any time"):
-        energy.energy_row(empty, A10, Rates(), found)
 
 
 def test_rates_are_read_or_those_of_the_catalog(tmp_path) -> None:  # type: ignore[no-untyped-def]
