@@ -28,7 +28,7 @@ from servetwin.types import (
     Status,
     Workload,
 )
-from servetwin.units import NOT_YET
+from servetwin.units import CLOCK_END_PS, NOT_YET
 from support.cases import Shape, try_examples
 from support.pools import Pair, assert_pools_conserve, counted_back_pressure, pooled_inputs
 
@@ -225,6 +225,15 @@ def test_the_decode_pool_has_a_router_of_its_own(run: Run) -> None:
     load = engine(workload((0, 20, 20), (300, 10, 2), (700, 10, 2)))
     outcome = run(pooled(load, replicas=2, router="least-outstanding"))
     assert listed(outcome.replica) == [1, 2, 2]
+
+
+def test_transfers_beyond_the_clock_are_refused(run: Run) -> None:
+    """Each takes a third of the clock, and they follow each other."""
+    slow = TransferLink(CLOCK_END_PS // 6, 0)
+    load = engine(workload(*[(0, 20, 2)] * 4))
+    assert run(pooled(engine(workload(*[(0, 20, 2)] * 2)), slow)).status.tolist() == [0, 0]
+    with pytest.raises(InputError, match="106 days"):
+        run(pooled(load, slow))
 
 
 GPU = Accelerator("A", {"bf16": 1e12}, 1e12, 1e9)

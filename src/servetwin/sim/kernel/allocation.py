@@ -37,7 +37,7 @@ from servetwin.sim.kernel.state import (
 from servetwin.types import ROUTERS, Status
 from servetwin.units import NOT_YET
 
-__all__ = ["MOST_BYTES", "allocate", "empty_bridge"]
+__all__ = ["MOST_BYTES", "allocate"]
 
 MOST_BYTES = 8_000_000_000
 """State of replicas and seats that one run may take."""
@@ -63,7 +63,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         seat=_seats(count, seats),
         caches=_caches(inputs, seats),
         loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
-        bridge=empty_bridge(),
+        bridge=_no_bridge(),
         stages=make_stages(inputs),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
@@ -224,7 +224,7 @@ def _gate(inputs: SimInputs) -> Records:
     return record
 
 
-def empty_bridge() -> Bridge:
+def _no_bridge() -> Bridge:
     """What a pool has that is alone."""
     times, shorts = np.zeros(0, np.int64), np.zeros(0, np.int32)
     link = np.zeros(1, BRIDGE)

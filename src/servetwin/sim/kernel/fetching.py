@@ -8,7 +8,8 @@ from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.loading import wait
-from servetwin.sim.kernel.seats import claim_seat, start_decoding
+from servetwin.sim.kernel.seating import claim_seat
+from servetwin.sim.kernel.seats import start_decoding
 from servetwin.sim.kernel.state import CLOCK_END, Flag, Int, Record, State
 
 __all__ = ["begin", "count_first_gaps", "is_remote", "join"]

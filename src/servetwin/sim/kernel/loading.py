@@ -10,7 +10,7 @@ from servetwin.cache.kernel import tiers
 from servetwin.sim.kernel import heap, prefix
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import price_of_chunk
-from servetwin.sim.kernel.seats import claim_seat, line_up
+from servetwin.sim.kernel.seating import claim_seat, line_up
 from servetwin.sim.kernel.state import Flag, Int, Record, State
 
 __all__ = ["begin", "finish", "join", "wait"]

@@ -10,7 +10,8 @@ from servetwin.sim.kernel import attribution, fetching, loading, prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
-from servetwin.sim.kernel.seats import preempt_last, take_seat
+from servetwin.sim.kernel.seating import take_seat
+from servetwin.sim.kernel.seats import preempt_last
 from servetwin.sim.kernel.state import (
     FOREVER,
     ORCA,

@@ -1,95 +1,24 @@
-"""A request inside an engine: taking a seat, starting to decode, losing the seat, leaving."""
+"""A request that has a seat: it starts to decode, loses the seat, or leaves."""
 
 from servetwin.sim.kernel import attribution, handover, heap, prefix, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
-from servetwin.sim.kernel.state import CLOCK_END, SLOTS, STATIC, Int, Record, State
+from servetwin.sim.kernel.seating import vacate
+from servetwin.sim.kernel.state import CLOCK_END, STATIC, Int, Record, State
 from servetwin.types import Status
 
 __all__ = [
-    "claim_seat",
     "disband",
     "finish_prompt",
     "leave_ring",
-    "line_up",
     "preempt_last",
     "release_followers",
     "return_leaving",
     "start_decoding",
-    "take_seat",
 ]
 
 OK = int(Status.OK)
-
-
-@inlined
-def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
-    """Move the head of the waiting queue into a vacant seat, last in order of admission."""
-    number = claim_seat(state, settings, rep, r)
-    line_up(state, settings, rep, number)
-    return number
-
-
-@inlined
-def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
-    """Move the head of the waiting queue into a vacant seat, not yet in order of admission."""
-    request = rep.queue_head
-    rep.queue_head = state.next_waiting[request]
-    rep.queue_length -= 1
-    seats = state.seat
-    if settings.scheduler == SLOTS:
-        number = r * settings.max_seqs
-        while seats[number].request >= 0:
-            number += 1
-    else:
-        number = rep.vacant
-        rep.vacant = seats[number].order_next
-    seat = seats[number]
-    seat.request = request
-    seat.input = state.input_tokens[request]
-    seat.output = state.output_tokens[request]
-    seat.generated = state.generated[request]
-    seat.target = seat.input + seat.generated
-    seat.computed = 0
-    seat.mark = -1
-    seat.remote = 0
-    prefix.begin(state, settings, rep, r, number)
-    return number
-
-
-@inlined
-def line_up(state: State, settings: Record, rep: Record, number: Int) -> None:
-    """Put a seat last in the order of admission."""
-    seats = state.seat
-    seats[number].order_prev = rep.order_tail
-    seats[number].order_next = -1
-    if rep.order_tail >= 0:
-        seats[rep.order_tail].order_next = number
-    rep.order_tail = number
-    rep.seats += 1
-    if settings.caching:
-        order = number if settings.scheduler == SLOTS else rep.admitted
-        state.caches.seat[number].order = order
-        rep.admitted += 1
-
-
-@inlined
-def _vacate(state: State, settings: Record, rep: Record, number: Int) -> None:
-    """Strike the seat from the order of admission and give it back."""
-    seats = state.seat
-    before, after = seats[number].order_prev, seats[number].order_next
-    if before >= 0:
-        seats[before].order_next = after
-    if after >= 0:
-        seats[after].order_prev = before
-    else:
-        rep.order_tail = before
-    seats[number].request = -1
-    if settings.scheduler != SLOTS:
-        seats[number].order_next = rep.vacant
-        rep.vacant = number
-    rep.seats -= 1
 
 
 @inlined
@@ -179,7 +108,7 @@ def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) ->
             _line_up(state, rep, number)
         else:
             rep.free += seat.blocks
-            _vacate(state, settings, rep, number)
+            vacate(state, settings, rep, number)
         return
     state.due_time[r] = finish
     state.due[r] += 1
@@ -246,7 +175,7 @@ def disband(state: State, settings: Record, rep: Record, r: Int) -> None:
     while number >= 0:
         following = state.seat[number].order_next
         prefix.release(state, settings, rep, r, number)
-        _vacate(state, settings, rep, number)
+        vacate(state, settings, rep, number)
         number = following
     rep.batch = 0
     rep.contexts = 0
@@ -260,7 +189,7 @@ def return_leaving(state: State, settings: Record, rep: Record, r: Int) -> None:
         following = state.seat[number].ring_next
         if settings.caching:
             prefix.release(state, settings, rep, r, number)
-        _vacate(state, settings, rep, number)
+        vacate(state, settings, rep, number)
         number = following
     rep.leaving = -1
     rep.leaving_count = 0
@@ -285,7 +214,7 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
     elif seat.leave == rep.step:
         _unlink_leaving(state, rep, number)
         prefix.release(state, settings, rep, r, number)
-        _vacate(state, settings, rep, number)
+        vacate(state, settings, rep, number)
         return
     else:
         _stop_decoding(state, settings, rep, r, number)
@@ -295,7 +224,7 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         state.finish[request] = rep.now + rep.staged_cost * settings.lag
         attribution.pause(state, settings, rep, seat, state.finish[request])
     prefix.release(state, settings, rep, r, number)
-    _vacate(state, settings, rep, number)
+    vacate(state, settings, rep, number)
     state.next_waiting[request] = rep.queue_head
     if rep.queue_head < 0:
         rep.queue_tail = request
