@@ -187,7 +187,7 @@ def _replica(
     assert run.timeline is not None
     work = replica_work(run.timeline, rows, deployment, cost, lengths)
     work = spread(work, seconds)
-    load = device.curve.load(utilization(deployment, cost, work))
+    load = device.curve.load(utilization(deployment, work))
     duty = work.seconds / seconds
     rest = _resting_watts(device, duty > 0, run.timeline.interval / PS_PER_S)
     devices = deployment.parallelism.devices

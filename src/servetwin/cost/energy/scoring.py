@@ -57,7 +57,7 @@ class Samples:
 def sample(points: list[Point], works: list[Work] | None = None) -> Samples:
     """Utilisation of every phase of `points`, during their own work or the one given."""
     works = [point.work for point in points] if works is None else works
-    used = [utilization(p.deployment, p.cost, w) for p, w in zip(points, works, strict=True)]
+    used = [utilization(p.deployment, w) for p, w in zip(points, works, strict=True)]
     counts = [work.seconds.size for work in works]
     owner = np.repeat(np.arange(len(points)), counts)
     devices = [device_power(point.deployment.accelerator) for point in points]
@@ -66,10 +66,8 @@ def sample(points: list[Point], works: list[Work] | None = None) -> Samples:
         owner=owner,
         share=np.concatenate([work.seconds / work.seconds.sum() for work in works]),
         used=Utilization(
-            *(
-                np.concatenate([getattr(u, name) for u in used])
-                for name in ("compute", "memory", "busy")
-            )
+            compute=np.concatenate([each.compute for each in used]),
+            memory=np.concatenate([each.memory for each in used]),
         ),
         idle=np.array([device.idle for device in devices])[owner],
         limit=np.array([device.maximum for device in devices])[owner],

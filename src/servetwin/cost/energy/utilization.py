@@ -19,7 +19,7 @@ from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.profiles.grids import interpolated
-from servetwin.types import AttentionTables, CostModel, Deployment, IterationCost
+from servetwin.types import AttentionTables, Deployment, IterationCost
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
 
@@ -70,8 +70,6 @@ class Utilization:
     """Dense FLOP done / (peak FLOP/s x seconds), each format against its own peak."""
     memory: Floats
     """Bytes moved / (peak bytes/s x seconds)."""
-    busy: Floats
-    """Share of the time in which a kernel runs, as the cost model sees it."""
 
     @property
     def roofline(self) -> Floats:
@@ -79,7 +77,7 @@ class Utilization:
         return np.maximum(self.compute, self.memory)
 
 
-def utilization(deployment: Deployment, cost: CostModel, work: Work) -> Utilization:
+def utilization(deployment: Deployment, work: Work) -> Utilization:
     """Utilisation of each device of one engine, averaged over its devices.
 
     Pipeline stages take turns, so each is busy for its share of an iteration. A measured
@@ -87,11 +85,10 @@ def utilization(deployment: Deployment, cost: CostModel, work: Work) -> Utilizat
     """
     compute = _ideal_seconds(deployment, work, bandwidth=UNBOUNDED)
     memory = _ideal_seconds(deployment, work, flops=UNBOUNDED)
-    kernels = iteration_seconds(replace(cost.iteration, base=0), work)
     stages = deployment.parallelism.pp
     working = work.seconds > 0
     scale = np.where(working, 1.0 / (np.where(working, work.seconds, 1.0) * stages), 0.0)
-    return Utilization(*(np.minimum(1.0, part * scale) for part in (compute, memory, kernels)))
+    return Utilization(*(np.minimum(1.0, part * scale) for part in (compute, memory)))
 
 
 def iteration_seconds(cost: IterationCost, work: Work) -> Floats:

@@ -45,7 +45,7 @@ class Servetwin:
             raise ValueError("the closed form has no tables of attention: take derived costs")
         settings = deployment.settings
         whole = settings.scheduler in WHOLE_PROMPTS
-        self.deployment, self.cost = deployment, cost
+        self.deployment = deployment
         self._cost = cost.iteration
         self._chunk = PROMPT_AT_ONCE if whole else settings.max_num_batched_tokens
         self._traffic = traffic_of(deployment, cost)

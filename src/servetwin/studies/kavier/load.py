@@ -54,7 +54,7 @@ def _by_work(form: Servetwin, requests: Requests, kv_cache: bool) -> Load:
     """Prefill, then decode, by what both do to arithmetic and memory."""
     curve = device_power(form.deployment.accelerator).curve
     works = _prefill_work(requests), _decode_work(requests, kv_cache)
-    loads = [curve.load(utilization(form.deployment, form.cost, work)) for work in works]
+    loads = [curve.load(utilization(form.deployment, work)) for work in works]
     seconds = seconds_from_ps(np.stack([requests.prefill, requests.decode], 1))
     return Load(seconds, np.stack(loads, 1))
 

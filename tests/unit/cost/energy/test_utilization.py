@@ -36,14 +36,10 @@ def work(**values: float) -> Work:
     return Work(**{**columns, **{name: np.array([float(v)]) for name, v in values.items()}})
 
 
-def used(deployment: Deployment, done: Work):
-    return utilization(deployment, derive(deployment, 1000), done)
-
-
 def test_decoding_one_sequence_reads_all_weights_each_iteration():
     deployment = deployed()
     done = work(iterations=100, decode_tokens=100, decode_context=100 * 1000)
-    found = used(deployment, done)
+    found = utilization(deployment, done)
     counted = count_parameters(deployment.model)
     weights = 2.0 * (counted.total - counted.embedding)
     cache = 131072 * 1000
@@ -59,7 +55,7 @@ def test_a_prompt_is_bound_by_arithmetic():
     done = work(
         iterations=1, prefill_tokens=prompt, prefill_context=prompt * (prompt + 1) / 2, prompts=1
     )
-    found = used(deployment, replace(done, seconds=np.array([0.05])))
+    found = utilization(deployment, replace(done, seconds=np.array([0.05])))
     counted = count_parameters(deployment.model)
     inner = counted.total - counted.embedding - counted.head
     flops = 2.0 * inner * prompt + 2.0 * counted.head + 4 * 4096 * 32 * prompt * (prompt + 1) / 2
@@ -70,22 +66,22 @@ def test_a_prompt_is_bound_by_arithmetic():
 @pytest.mark.parametrize("tp", [2, 4, 8])
 def test_tensor_parallel_devices_share_the_traffic(tp):
     done = work(iterations=100, decode_tokens=1600, decode_context=1600 * 1000)
-    whole, part = used(deployed(), done), used(deployed(tp=tp), done)
+    whole, part = utilization(deployed(), done), utilization(deployed(tp=tp), done)
     assert part.memory[0] == pytest.approx(whole.memory[0] / tp, rel=0.05)
     assert part.compute[0] == pytest.approx(whole.compute[0] / tp, rel=0.05)
 
 
 def test_pipeline_stages_take_turns():
     done = work(iterations=50, decode_tokens=800, decode_context=800 * 1000)
-    whole, part = used(deployed(), done), used(deployed(pp=4), done)
+    whole, part = utilization(deployed(), done), utilization(deployed(pp=4), done)
     assert part.memory[0] == pytest.approx(whole.memory[0] / 4)
     assert part.compute[0] == pytest.approx(whole.compute[0] / 4)
 
 
 def test_experts_that_no_token_reaches_are_not_read():
     mixture = deployed("Qwen/Qwen3-30B-A3B-Instruct-2507")
-    one = used(mixture, work(iterations=10, decode_tokens=10)).memory[0]
-    many = used(mixture, work(iterations=10, decode_tokens=2560)).memory[0]
+    one = utilization(mixture, work(iterations=10, decode_tokens=10)).memory[0]
+    many = utilization(mixture, work(iterations=10, decode_tokens=2560)).memory[0]
     assert one < many / 4
 
 
@@ -103,8 +99,8 @@ def test_shares_lie_between_0_and_1_and_fall_with_time(decode, prefill, count, c
         prefill_context=np.full(2, prefill * context / 2),
         prompts=np.full(2, prefill / context),
     )
-    found = used(deployment, done)
-    for share in (found.compute, found.memory, found.busy):
+    found = utilization(deployment, done)
+    for share in (found.compute, found.memory):
         assert np.all((share >= 0) & (share <= 1))
         assert share[1] <= share[0]
 
@@ -113,8 +109,8 @@ DEPLOYMENT = deployed()
 
 
 def test_no_work_uses_nothing():
-    found = used(DEPLOYMENT, work())
-    assert (found.compute[0], found.memory[0], found.busy[0]) == (0.0, 0.0, 0.0)
+    found = utilization(DEPLOYMENT, work())
+    assert (found.compute[0], found.memory[0]) == (0.0, 0.0)
 
 
 def test_tokens_without_an_iteration_are_a_mistake():

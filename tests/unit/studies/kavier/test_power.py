@@ -82,7 +82,7 @@ def test_our_formulas_draw_what_compute_and_memory_say() -> None:
     )
     expected = 0.0
     for work in works:
-        used = utilization(form.deployment, form.cost, work)
+        used = utilization(form.deployment, work)
         assert (used.compute > 0) & (used.memory > 0)
         load = device.curve.load(used)
         watts = default_meta_model().predict(load, device.idle, device.maximum).watts

@@ -79,7 +79,7 @@ def test_work_of_servetwin_is_that_of_its_steps(kv_cache: bool) -> None:
     curve = device_power(A10).curve
     np.testing.assert_allclose(load.seconds[0, 1], seconds[0])
     np.testing.assert_allclose(
-        load.load[0, 1], curve.load(utilization(mine.deployment, mine.cost, work))[0], rtol=1e-12
+        load.load[0, 1], curve.load(utilization(mine.deployment, work))[0], rtol=1e-12
     )
 
 
