@@ -13,6 +13,7 @@ from servetwin.cache.notation import parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
+from servetwin.cli.pipelines import parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
@@ -24,7 +25,7 @@ from servetwin.cost import (
 )
 from servetwin.cost.checks import check_parallelism, lowered_note
 from servetwin.errors import InputError, counted, nearest
-from servetwin.types import ROUTERS, CostModel, Deployment, Model, Parallelism, Workload
+from servetwin.types import ROUTERS, CostModel, Deployment, Model, Workload
 
 __all__ = ["Prepared", "build_deployment", "prepare", "typical_context"]
 
@@ -83,7 +84,7 @@ def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
         model=model,
         accelerator=accelerator,
         link=find_link(settings.link or accelerator.link),
-        parallelism=Parallelism(settings.tp, settings.pp, settings.ep, settings.dp),
+        parallelism=parallelism_of(settings),
         settings=resolve_settings(model, accelerator, dp=settings.dp, **_engine(settings)),
         replicas=settings.replicas,
         router=settings.router,
@@ -179,6 +180,7 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         "kv_tier": [write_tier(tier) for tier in engine.kv_tiers] or None,
         **asdict(rank_limits(deployment)),
         "defaulted": [name for name in _defaults(settings) if _nobody_chose(settings, name)],
+        **resolved_pipeline(deployment.parallelism),
         **resolved_pools(deployment),
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})

@@ -8,6 +8,7 @@ from typing import Any
 
 from servetwin.cache.notation import parse_link, write_link, write_tier
 from servetwin.cli.options import flag_of
+from servetwin.cli.pipeline_settings import PipelineSettings
 from servetwin.cli.pool_settings import ALIKE, DECODE, PoolSettings
 from servetwin.cli.settings import RunSettings
 from servetwin.cost import rank_limits
@@ -93,6 +94,7 @@ def _of_decode_pool(settings: RunSettings) -> RunSettings:
         pool[name] = getattr(settings, name) if own is None else own
     for name in OWN:
         pool[name] = getattr(settings, DECODE + name)
+    pool |= dict.fromkeys(PipelineSettings.model_fields)  # as many microbatches as stages
     same = settings.decode_gpu in (None, settings.gpu)
     pool["link"] = settings.decode_link or (settings.link if same else None)
     pool["ep"] = settings.decode_ep or _experts(settings, pool["tp"] * pool["dp"])

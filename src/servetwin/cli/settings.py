@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
+from servetwin.cli.pipeline_settings import PipelineSettings
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.setting_fields import (
     Count,
@@ -44,6 +45,7 @@ OUTPUT_FIELDS = ("out", "chrome_trace", "report", "intervals")
 DEFAULTS = (
     "link",
     "ep",
+    "microbatches",
     "max_num_seqs",
     "max_num_batched_tokens",
     "max_model_len",
@@ -54,7 +56,7 @@ DEFAULTS = (
 """Fields that follow from the rest of the deployment where nobody sets them."""
 
 
-class RunSettings(PoolSettings):
+class RunSettings(PipelineSettings, PoolSettings):
     """One simulation, or one sweep over request rates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cost.memory import plan_memory
+from servetwin.cost.stages import lane_blocks
 from servetwin.types import AttentionKind, Deployment
 from servetwin.units import ceil_div
 
@@ -40,7 +41,7 @@ def fitting_length(deployment: Deployment) -> int:
 
     def holds(length: int) -> bool:
         blocks = plan_memory(deployment, length).capacity_blocks // ranks
-        return blocks * settings.block_size >= length
+        return lane_blocks(deployment, blocks) * settings.block_size >= length
 
     return _largest(holds, 0, settings.max_model_len)
 
@@ -82,7 +83,7 @@ def _admits(deployment: Deployment, context: int, length: int) -> bool:
     The last token is never stored. llama.cpp divides its blocks among the slots beforehand.
     """
     settings = deployment.settings
-    blocks = plan_memory(deployment, context).capacity_blocks
+    blocks = lane_blocks(deployment, plan_memory(deployment, context).capacity_blocks)
     if settings.scheduler == "slots":
         return blocks // settings.max_num_seqs * settings.block_size >= length
     return blocks >= ceil_div(length - 1, settings.block_size)

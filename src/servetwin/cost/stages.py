@@ -5,7 +5,14 @@ from __future__ import annotations
 from servetwin.errors import InputError
 from servetwin.types import Deployment
 
-__all__ = ["SHARE_BITS", "check_stages", "stage_edges", "stage_layers", "stage_share"]
+__all__ = [
+    "SHARE_BITS",
+    "check_stages",
+    "lane_blocks",
+    "stage_edges",
+    "stage_layers",
+    "stage_share",
+]
 
 SHARE_BITS = 16
 """Shares of an iteration count in units of 2**-16."""
@@ -36,6 +43,12 @@ def stage_edges(deployment: Deployment) -> tuple[int, ...]:
     times = [count / speed for count, speed in zip(layers, speeds, strict=True)]
     ends = [sum(times[: stage + 1]) for stage in range(len(times))]
     return (0, *(round(2**SHARE_BITS * end / deployment.model.layers) for end in ends))
+
+
+def lane_blocks(deployment: Deployment, blocks: int) -> int:
+    """KV blocks of one microbatch, of those that fit on the devices of an engine."""
+    pipeline = deployment.parallelism.pipeline
+    return blocks if pipeline is None else blocks // (pipeline.resident or pipeline.microbatches)
 
 
 def check_stages(deployment: Deployment) -> None:

@@ -112,7 +112,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Completed": _completed(metrics),
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
-        "KV cache": _kv_cache(metrics["kv_cache"]),
+        "KV cache": _kv_cache(metrics["kv_cache"], bool(metrics.get("pipeline"))),
         "Pipeline": _pipeline(metrics.get("pipeline")),
         **_slow(metrics.get("attribution")),
         "Energy": _energy(metrics),
@@ -170,7 +170,8 @@ def _pipeline(pipeline: dict[str, Any] | None) -> str:
     return f"stages busy {shares} of the makespan; {bubbles} bubbles or nothing to do"
 
 
-def _kv_cache(cache: dict[str, Any]) -> str:
+def _kv_cache(cache: dict[str, Any], divided: bool) -> str:
+    """How full the cache of one replica was, or with `divided`, of one of its microbatches."""
     capacity, peak = cache["capacity_blocks"], cache["peak_blocks"]
     if not capacity:
         return ""
@@ -183,6 +184,8 @@ def _kv_cache(cache: dict[str, Any]) -> str:
         blocks, most = decode["capacity_blocks"], decode["peak_blocks"]
         text += f"; at most {number(most)} of {number(blocks)} on one decode replica"
         text += f" ({most / blocks * 100:.0f} %)" if blocks else ""
+    if divided:
+        text = text.replace("replica", "microbatch")
     for tier in cache.get("tiers") or ():
         text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
     return text
@@ -229,6 +232,8 @@ def _money(metrics: dict[str, Any]) -> str:
 def _hardware(config: dict[str, Any]) -> str:
     layout = [f"{name} {config[name]}" for name in ("tp", "pp", "ep", "dp") if name in config]
     shown = [text for text in layout if text.startswith("tp") or not text.endswith(" 1")]
+    if isinstance(count := config.get("microbatches"), int) and config.get("pp", 1) > 1:
+        shown.append(_several(count, "microbatch", "es"))
     replicas, router = config.get("replicas", 1), config.get("router", "unknown router")
     if config.get("decode_replicas"):
         shown.append(f"{_several(replicas, 'prefill replica')} ({router})")
@@ -237,8 +242,8 @@ def _hardware(config: dict[str, Any]) -> str:
     return _join(config.get("gpu"), *shown)
 
 
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _several(count: int, what: str, plural: str = "s") -> str:
+    return f"{count:,} {what}{'' if count == 1 else plural}"
 
 
 def _decode_pool(config: dict[str, Any]) -> str:

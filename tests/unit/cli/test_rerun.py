@@ -33,6 +33,7 @@ def test_what_nobody_chose_is_named() -> None:
     line = "-tp 2 --max-num-seqs 8 --kv-cache-dtype fp8 --no-async-scheduling"
     chosen = {"engine_args": line, "link": "PCIe4"}
     assert config_of({**LLAMA, **chosen})["defaulted"] == [
+        "microbatches",
         "max_num_batched_tokens",
         "max_model_len",
         "quantization",

@@ -1,0 +1,103 @@
+"""Pipeline stages on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servetwin.cli import main
+from servetwin.cli.build import build_deployment, resolved
+from servetwin.cli.layers import load_settings
+from servetwin.cli.settings import RunSettings
+from servetwin.errors import InputError
+from servetwin.types import Pipeline
+
+BASE = {"model": "Llama-3.1-70B", "gpu": "A100-80GB", "pp": 4, "workload": "azure-conv"}
+
+
+def settings(**changed: Any) -> RunSettings:
+    return RunSettings(**(BASE | changed))
+
+
+def saved(folder: Path, config: dict[str, Any]) -> Path:
+    file = folder / "saved.yaml"
+    file.write_text(json.dumps(config))
+    return file
+
+
+def test_as_many_microbatches_as_stages(tmp_path: Path) -> None:
+    deployment, notes = build_deployment(settings())
+    assert deployment.parallelism.pipeline == Pipeline(4)
+    config = resolved(settings(), deployment)
+    assert config["microbatches"] == 4
+    assert "microbatches" in config["defaulted"]
+    # A saved run of fewer stages has fewer microbatches, too.
+    again = load_settings({"pp": 8}, saved(tmp_path, config)).settings
+    assert build_deployment(again)[0].parallelism.pipeline == Pipeline(8)
+    assert not any("one iteration in flight" in note for note in notes)
+
+
+def test_one_iteration_at_a_time() -> None:
+    deployment, _ = build_deployment(settings(microbatches=1))
+    assert deployment.parallelism.pipeline is None
+    assert resolved(settings(microbatches=1), deployment)["microbatches"] == 1
+
+
+def test_stages_of_their_own() -> None:
+    given = settings(
+        stage_layers="17,21,21,21",
+        stage_speeds="0.8,1,1,1",
+        microbatches=6,
+        resident_microbatches=3,
+        host_link="20GB/s",
+    )
+    deployment, _ = build_deployment(given)
+    pipeline = deployment.parallelism.pipeline
+    assert pipeline is not None
+    assert (pipeline.layers, pipeline.speeds) == ((17, 21, 21, 21), (0.8, 1.0, 1.0, 1.0))
+    assert pipeline.host is not None
+    assert pipeline.host.bandwidth == 20e9
+    again, _ = build_deployment(RunSettings(**resolved(given, deployment)))
+    assert again == deployment
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"pp": 1, "microbatches": 2}, "--microbatches needs pipeline stages: --pp 2 or more"),
+        ({"pp": 1, "stage_layers": "80"}, "--stage-layers needs pipeline stages"),
+        ({"stage_layers": "20,20,20"}, "3 layers are given for 4 pipeline stages"),
+        ({"stage_layers": "20,20,20,19"}, "79 layers together, meta-llama/Llama-3.1-70B has 80"),
+        ({"stage_speeds": "1,1"}, "2 speeds are given for 4 pipeline stages"),
+        ({"resident_microbatches": 1}, "resident must lie between 2"),
+        ({"resident_microbatches": 5}, "and the 4 microbatches"),
+        ({"host_link": "PCIe4"}, "--resident-microbatches N"),
+    ],
+)
+def test_stages_that_do_not_fit_together(changed: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        build_deployment(settings(**changed))
+
+
+def test_a_run_says_how_busy_the_stages_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "simulate --model Llama-3.1-70B --gpu A100-80GB --pp 4 --workload azure-conv --rps 1 "
+        f"--requests 200 --no-report --no-intervals --out {tmp_path / 'out'}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "pp 4, 4 microbatches" in said
+    assert "on one microbatch" in said
+    assert max(map(len, said.splitlines())) <= 80
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    found = summary["metrics"]["pipeline"]
+    assert (found["stages"], found["microbatches"]) == (4, 4)
+    assert all(0.1 < share < 1.0 for share in found["utilization"])
+    assert found["bubbles"] == pytest.approx(1 - sum(found["utilization"]) / 4, abs=1e-5)
