@@ -48,7 +48,6 @@ CACHES = (8, 16)
 """Sizes whose hits at 2048 and 4096 tokens are published."""
 FORGOTTEN = 200
 """Depth below which a session is over."""
-NOWHERE = 1 << 30
 BLOCK_TOKENS = 1024
 MAX_BLOCKS = 1 << 20
 """More blocks than any prompt has, to number those of all sessions apart."""
@@ -152,7 +151,7 @@ def walk_sessions(figures: MarconiFigures) -> Walk:
     edges = np.cumsum(figures.kinds)
     new = np.searchsorted(edges / edges[-1], _stream(figures, 1).random(deck.size), "right")
     sessions = _Sessions(figures.aims, deck.size)
-    # Three draws each: sessions that a depth offers.
+    # Four draws each: sessions that a depth offers.
     places = _stream(figures, 2).random((deck.size, 4)).tolist()
     rows = []
     for request, (depth, kind) in enumerate(zip(deck.tolist(), new.tolist(), strict=True)):

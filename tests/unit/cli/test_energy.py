@@ -82,8 +82,8 @@ def test_results_on_disk_keep_watts_and_energy(tmp_path: Path, metrics: dict) ->
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"carbon": "-1"}, "--carbon -1: must be a finite number"),
-        ({"price": "nan"}, "--price nan: must be a finite number"),
+        ({"carbon": "-1"}, "--carbon -1: must be a number from 0"),
+        ({"price": "nan"}, "--price nan: must be a number from 0"),
         ({"carbon": "missing.csv"}, "--carbon 'missing.csv': neither a number nor a CSV"),
         ({"pue": 1.1, "snapshot_interval": "0s"}, "--pue: energy is computed from the timeline"),
     ],

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.cost.energy.rates import HourlySeries
+from servetwin.cost.energy.rates import LARGEST, HourlySeries
 from servetwin.errors import InputError
 
 __all__ = ["Footprint", "Rates", "footprint"]
 
 Floats = NDArray[np.float64]
 Rate = float | HourlySeries
-JOULES_PER_KWH = 3.6e6
+MOST_PUE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,14 @@ class Rates:
     """US dollars/kWh, on top of `gpu_price`; None where the GPU's price includes it."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.pue) and self.pue >= 1.0):
-            raise InputError(f"pue {self.pue:g}: must be at least 1, such as 1.2")
+        if not 1.0 <= self.pue <= MOST_PUE:
+            raise InputError(
+                f"pue {self.pue:g}: must be at least 1, such as 1.2, and at most {MOST_PUE:g}"
+            )
         for name in ("carbon", "gpu_price", "electricity_price"):
             value = getattr(self, name)
-            if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} {value:g}: must be finite and not negative")
+            if isinstance(value, (int, float)) and not 0 <= value <= LARGEST:
+                raise InputError(f"{name} {value:g}: must lie between 0 and {LARGEST:g}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from servetwin.errors import InputError
 
-__all__ = ["HourlySeries", "read_rate"]
+__all__ = ["LARGEST", "HourlySeries", "read_rate"]
 
 Floats = NDArray[np.float64]
 MAX_ROWS = 1_000_000
+LARGEST = 1e9
+"""Most of a figure, and hours of a series; more is taken for a slip."""
 
 
 @dataclass(frozen=True)
 class HourlySeries:
     """Values that hold from one start to the next. Time 0 is the start of the simulation.
 
-    The last value holds as long as the one before it (one hour, where it is alone). Beyond
-    that the series starts again, or with `repeat` off is an InputError.
+    The last value holds as long as the one before it (one hour, where it is alone). Then
+    the series starts again.
     """
 
     starts: tuple[float, ...]
@@ -33,15 +36,16 @@ class HourlySeries:
     values: tuple[float, ...]
     name: str = "series"
     """What to call it in an error: the file it came from."""
-    repeat: bool = True
 
     def __post_init__(self) -> None:
         if not self.values or len(self.starts) != len(self.values):
             raise InputError(f"{self.name}: a series needs at least one hour, each with a value")
-        if self.starts[0] != 0 or np.any(np.diff(self.starts) <= 0):
+        if self.starts[0] != 0 or not np.all(np.diff(self.starts) > 0):
             raise InputError(f"{self.name}: hours must start at 0 and ascend")
-        if not all(math.isfinite(value) and value >= 0 for value in self.values):
-            raise InputError(f"{self.name}: values must be finite and not negative")
+        if self.starts[-1] > LARGEST:
+            raise InputError(f"{self.name}: hours must not exceed {LARGEST:g}")
+        if not all(0 <= value <= LARGEST for value in self.values):
+            raise InputError(f"{self.name}: values must lie between 0 and {LARGEST:g}")
 
     @property
     def hours(self) -> float:
@@ -50,17 +54,9 @@ class HourlySeries:
         return self.starts[-1] + last
 
     def mean(self, begin: ArrayLike, end: ArrayLike) -> Floats:
-        """Exact mean over each interval from `begin` to `end`, both seconds, begin < end.
-
-        Raises InputError where the series is over before the interval is, and `repeat` is off.
-        """
+        """Exact mean over each interval from `begin` to `end`, both seconds, begin < end."""
         first = np.asarray(begin, dtype=np.float64) / 3600.0
         last = np.asarray(end, dtype=np.float64) / 3600.0
-        if not self.repeat and last.size and last.max() > self.hours * (1 + 1e-12):
-            raise InputError(
-                f"{self.name} ends after {self.hours:g} h, but the run lasts {last.max():.4g} h: "
-                "give a longer series, or let it repeat"
-            )
         return np.asarray((self._integral(last) - self._integral(first)) / (last - first))
 
     def _integral(self, hour: Floats) -> Floats:
@@ -71,7 +67,7 @@ class HourlySeries:
         return np.asarray(rounds * sums[-1] + np.interp(hour - rounds * self.hours, edges, sums))
 
 
-def read_rate(text: str, what: str, repeat: bool = True) -> float | HourlySeries:
+def read_rate(text: str, what: str) -> float | HourlySeries:
     """A number, or the path of a CSV file with two columns.
 
     The first column holds hours from the start (0, 1, 2, …; fractions allowed) or ISO 8601
@@ -81,27 +77,31 @@ def read_rate(text: str, what: str, repeat: bool = True) -> float | HourlySeries
     try:
         number = float(text)
     except ValueError:
-        return _read_series(Path(text), what, repeat)
-    if not (math.isfinite(number) and number >= 0):
-        raise InputError(f"{what} {text}: must be a finite number, not negative, or a CSV file")
+        return _read_series(text, what)
+    if not 0 <= number <= LARGEST:
+        raise InputError(f"{what} {text}: must be a number from 0 to {LARGEST:g}, or a CSV file")
     return number
 
 
-def _read_series(path: Path, what: str, repeat: bool) -> HourlySeries:
+def _read_series(text: str, what: str) -> HourlySeries:
+    path = Path(text)
     if not path.is_file():
-        raise InputError(f"{what} '{path}': neither a number nor a CSV file that exists")
+        raise InputError(f"{what} '{text[:200]}': neither a number nor a CSV file that exists")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(n, row) for n, row in enumerate(csv.reader(file), 1) if any(row)][:MAX_ROWS]
+            filled = ((n, row) for n, row in enumerate(csv.reader(file), 1) if any(row))
+            rows = list(islice(filled, MAX_ROWS + 1))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{what} '{path}': cannot be read as CSV: {error}") from error
+    if len(rows) > MAX_ROWS:
+        raise InputError(f"{what} '{path}': more than {MAX_ROWS:,} lines, at most a figure an hour")
     if rows and _is_header(rows[0][1]):
         rows = rows[1:]
     if not rows:
         raise InputError(f"{what} '{path}': no rows; expected lines such as 0,350.5")
     pairs = [_row(path, line, row) for line, row in rows]
     starts = _hours(path, [line for line, _ in rows], [start for start, _ in pairs])
-    return HourlySeries(starts, tuple(value for _, value in pairs), str(path), repeat)
+    return HourlySeries(starts, tuple(value for _, value in pairs), str(path))
 
 
 def _is_header(row: Sequence[str]) -> bool:

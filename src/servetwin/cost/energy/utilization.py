@@ -110,6 +110,8 @@ def iteration_seconds(cost: IterationCost, work: Work) -> Floats:
     window_pairs = np.minimum(pairs, 2.0 * cost.window * prefill)
     attention = cost.prefill_attn * pairs + cost.prefill_window_attn * window_pairs
     total = total + chunks * cost.prefill_chunk + attention / 2**ATTENTION_FRACTION_BITS
+    if cost.speculation is not None:
+        total = total + _entry(cost.speculation, 0, decode)
     if cost.attention is not None:
         total = total + _tabled(cost.attention, decode, context, prefill, pairs)
     return np.where(work.iterations > 0, total * work.iterations / PS_PER_S, 0.0)

@@ -202,7 +202,14 @@ def test_a_run_without_a_timeline_is_told_what_to_do(plain):
 
 
 @pytest.mark.parametrize(
-    "rates", [{"pue": 0.9}, {"pue": float("nan")}, {"carbon": -1.0}, {"gpu_price": float("inf")}]
+    "rates",
+    [
+        {"pue": 0.9},
+        {"pue": float("nan")},
+        {"carbon": -1.0},
+        {"gpu_price": float("inf")},
+        {"pue": 1e308},
+    ],
 )
 def test_impossible_rates(rates):
     with pytest.raises(InputError):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servetwin.cost.energy import HourlySeries, read_rate
+from servetwin.cost.energy import HourlySeries, rates, read_rate
 from servetwin.errors import InputError
 
 HOUR = 3600.0
@@ -17,16 +17,16 @@ def test_a_number_is_a_constant():
     assert read_rate("350.5", "carbon") == 350.5
 
 
-@pytest.mark.parametrize("text", ["-1", "nan", "inf"])
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "1e308"])
 def test_a_number_must_be_possible(text):
     with pytest.raises(InputError, match="carbon"):
         read_rate(text, "carbon")
 
 
-def series(tmp_path, text: str, **options):
+def series(tmp_path, text: str):
     path = tmp_path / "rate.csv"
     path.write_text(text, encoding="utf-8")
-    return read_rate(str(path), "carbon", **options)
+    return read_rate(str(path), "carbon")
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,15 @@ def test_the_mean_over_an_interval_is_exact(tmp_path):
     assert found.mean(begin, end).tolist() == pytest.approx([100, 150, 150, 200, 150])
 
 
-def test_a_series_that_is_over_repeats_or_is_an_error(tmp_path):
+def test_a_series_that_is_over_starts_again(tmp_path):
     assert series(tmp_path, "0,100\n1,200\n").mean(47 * HOUR, 48 * HOUR) == pytest.approx(200)
-    short = series(tmp_path, "0,100\n1,200\n", repeat=False)
-    assert short.mean(HOUR, 2 * HOUR) == pytest.approx(200)
-    with pytest.raises(InputError, match="ends after 2 h, but the run lasts 3 h"):
-        short.mean(HOUR, 3 * HOUR)
+
+
+def test_a_series_that_is_too_long_is_not_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "MAX_ROWS", 3)
+    assert series(tmp_path, "0,1\n1,1\n\n2,9\n").values == (1.0, 1.0, 9.0)
+    with pytest.raises(InputError, match="more than 3 lines"):
+        series(tmp_path, "0,1\n1,1\n2,9\n3,9\n")
 
 
 def test_one_value_is_a_constant():
@@ -88,6 +91,8 @@ def test_means_of_parts_make_the_mean_of_the_whole(values, begin, first, second)
         ("0,1\n1\n", "line 2: 1 columns"),
         ("0,1\n1,x\n", "line 2: 'x'"),
         ("0,1\n1,-2\n", "line 2: '-2'"),
+        ("0,1\n1,1e308\n", "values must lie between 0 and 1e"),
+        ("0,1\n1e308,2\n", "hours must not exceed 1e"),
         ("0,nan\n", "line 1: 'nan'"),
         ("0,1\nnoon,2\n", "line 2: 'noon'"),
         ("0,1\n0,2\n", "line 2: hour 0 must be more than 0"),

@@ -133,7 +133,7 @@ def test_carbon_by_the_hour_falls_on_the_request_that_runs_then() -> None:
     found = result([10_000_000] * 2, [1] * 2)
     hours = found.simulated_s / 3600
     assert 2 < hours < 4
-    series = HourlySeries((0.0, 1.0), (0.0, 1000.0), repeat=True)
+    series = HourlySeries((0.0, 1.0), (0.0, 1000.0))
     row = energy.energy_row(found, A10, Rates(carbon=series))
     always = energy.energy_row(found, A10, Rates(carbon=1000.0))
     assert 0 < row["carbon_kg"] < always["carbon_kg"]
