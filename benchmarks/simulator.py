@@ -17,7 +17,7 @@ from benchmarks.memory import own_peak_megabytes
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.sim import SimOptions, simulate
-from servetwin.types import ROUTERS, CostModel, Deployment, Workload
+from servetwin.types import ROUTERS, CostModel, DecodePool, Deployment, Workload
 from servetwin.units import PS_PER_S
 from servetwin.workload import generate, preset
 
@@ -69,6 +69,26 @@ def speed(requests: int) -> list[Figure]:
     return figures
 
 
+def pools(requests: int) -> Figure:
+    """4 prefill and 8 decode replicas, at the trace's rate for each of the 12."""
+    target, cost = deployment(4)
+    decode = DecodePool(
+        target.accelerator,
+        target.link,
+        find_link("InfiniBand-NDR"),
+        settings=target.settings,
+        replicas=8,
+        router="least-tokens",
+    )
+    both, costs = replace(target, decode=decode), replace(cost, decode=cost)
+    workload, best = load(requests, 12), float("inf")
+    for _ in range(3):
+        start = time.thread_time()
+        simulate(both, workload, costs, SimOptions(snapshot_interval=0))
+        best = min(best, time.thread_time() - start)
+    return at_least("4 prefill and 8 decode replicas", requests / best / 1e6, 0.7, "M req/s")
+
+
 def _peak_megabytes(requests: int, answer: multiprocessing.Queue[float]) -> None:
     target, cost = deployment()
     simulate(target, load(requests), cost, SimOptions(snapshot_interval=0))
@@ -91,4 +111,4 @@ def memory(requests: int) -> Figure:
 def measure(quick: bool) -> list[Figure]:
     """The kernel's figures; `quick` uses a tenth of the requests."""
     requests = 100_000 if quick else 1_000_000
-    return [*speed(requests), memory(requests)]
+    return [*speed(requests), pools(requests), memory(requests)]
