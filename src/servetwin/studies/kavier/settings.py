@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -97,9 +98,10 @@ def sweep_of(given: Mapping[str, str | None]) -> Sweep:
         if text is not None:
             values = [_value(name, part, notes) for part in choices(f"--{name}", text)]
             lists[name] = list(dict.fromkeys(values))
-    combinations = list(itertools.product(*lists.values()))
-    if len(combinations) > MOST_RUNS:
-        raise InputError(f"the lists make {len(combinations):,} runs, at most {MOST_RUNS:,} fit")
+    count = math.prod(map(len, lists.values()))
+    if count > MOST_RUNS:
+        raise InputError(f"the lists make {count:,} runs, at most {MOST_RUNS:,} fit")
+    combinations = itertools.product(*lists.values())
     runs = [KavierRun(**dict(zip(lists, chosen, strict=True))) for chosen in combinations]
     for run in runs:
         run.prompt_cache()
@@ -119,6 +121,8 @@ def _without_twins(runs: list[KavierRun], notes: list[str]) -> list[KavierRun]:
 
 
 def _value(name: str, text: str, notes: list[str]) -> Any:
+    from servetwin.cache.prompt_cache import POLICIES, SCOPES, SHARINGS
+
     match name:
         case "kv_cache":
             return _choice(name, text.casefold(), ("on", "off")) == "on"
@@ -130,6 +134,12 @@ def _value(name: str, text: str, notes: list[str]) -> Any:
             return _whole(name, text)
         case "model":
             return _choice(name, text.casefold(), FORMULAS)
+        case "cache_scope":
+            return _choice(name, text.casefold(), SCOPES)
+        case "prefix_cache_policy":
+            return _choice(name, text.casefold(), POLICIES)
+        case "cache_variant":
+            return _choice(name, text.casefold(), SHARINGS)
         case "correction":
             return text.casefold()
     return text
@@ -144,7 +154,7 @@ def _choice(name: str, text: str, known: tuple[str, ...]) -> str:
 
 def _whole(name: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise InputError(f"--{name} '{text}': a whole number, 1 or more, is needed")
+        raise InputError(f"--{name} '{text[:40]}': a whole number from 1 to 999,999,999 is needed")
     return int(text)
 
 

@@ -69,7 +69,8 @@ def test_no_prefix_cache_runs_once() -> None:
         ("prefix_cache_min_tokens", "1e3", "a whole number"),
         ("cache_scope", "planet", "cache_scope 'planet' is not known"),
         ("prefix_cache_policy", "decode", "prefix_cache_policy 'decode' is not known"),
-        ("cache_variant", "x", "is not known"),
+        ("cache_variant", "x", "--cache_variant 'x' is not known"),
+        ("flush_size", "9" * 5000, "from 1 to 999,999,999"),
         ("model", "magic", "choose kavier or servetwin"),
         ("llm", "[]", "names no value"),
     ],
@@ -83,3 +84,8 @@ def test_too_many_runs_are_refused() -> None:
     many = "[" + ",".join(str(n) for n in range(1, 50)) + "]"
     with pytest.raises(InputError, match="at most 1,000"):
         sweep_of({**BASE, "max_cached_prompts": many, "prefix_cache_min_tokens": many})
+    # All of them would not fit into memory: they are counted, not made.
+    lists = dict.fromkeys(("flush_size", "max_cached_prompts", "prefix_cache_min_tokens"), many)
+    lists |= {"llm": many, "gpu": many, "trace": many}
+    with pytest.raises(InputError, match="make 13,841,287,201 runs"):
+        sweep_of(lists)
