@@ -27,7 +27,7 @@ class Rates:
     carbon: Rate | None = None
     """gCO2e/kWh of the electricity."""
     gpu_price: Rate | None = None
-    """US dollars for one device and hour."""
+    """US dollars for one device and hour; None where unknown, and then no cost is known."""
     electricity_price: Rate | None = None
     """US dollars/kWh, on top of `gpu_price`; None where the GPU's price includes it."""
 
@@ -105,8 +105,8 @@ def footprint(
     usd = None
     if rates.gpu_price is not None:
         usd = float(_rate(rates.gpu_price, series) @ hours) * series.devices
-    if rates.electricity_price is not None:
-        usd = (usd or 0.0) + float(_rate(rates.electricity_price, series) @ kwh)
+        if rates.electricity_price is not None:
+            usd += float(_rate(rates.electricity_price, series) @ kwh)
     return Footprint(
         wh=float(kwh.sum() * 1e3),
         idle_wh=float((series.idle_watts * hours).sum() * rates.pue),

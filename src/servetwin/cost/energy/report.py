@@ -139,7 +139,11 @@ def energy_of(
             int(run.requests.input_tokens[done].sum()),
             output,
         ),
-        notes=(*dict.fromkeys(note for pool in pools for note in pool.device.notes), *_notes(run)),
+        notes=(
+            *dict.fromkeys(note for pool in pools for note in pool.device.notes),
+            *_notes(run),
+            *_unpriced(pools, rates),
+        ),
     )
 
 
@@ -169,6 +173,18 @@ def _price(pools: list[_Pool]) -> float | None:
             return None
         total += price * pool.deployment.devices
     return total / sum(pool.deployment.devices for pool in pools)
+
+
+def _unpriced(pools: list[_Pool], rates: Rates) -> tuple[str, ...]:
+    """Say why there is no cost, where electricity was to be part of it."""
+    if rates.gpu_price is not None or rates.electricity_price is None:
+        return ()
+    gpus = (pool.deployment.accelerator for pool in pools)
+    unknown = dict.fromkeys(gpu.name for gpu in gpus if gpu.price_per_hour is None)
+    return (
+        f"no cost: the catalog knows no price of {' and '.join(unknown)}; give --price, "
+        "0 for electricity alone",
+    )
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,17 @@ def test_the_catalog_gives_the_price_or_nobody_does(plain):
     assert report.summary()["cost"] == {"usd": None, "usd_per_million_output_tokens": None}
 
 
+def test_electricity_alone_is_no_cost_of_a_gpu_without_price(plain):
+    run, deployment, cost = plain
+    free = replace(deployment, accelerator=replace(deployment.accelerator, price_per_hour=None))
+    report = energy_of(run, free, cost, EnergyOptions(Rates(electricity_price=0.2)))
+    assert report.footprint.usd is None
+    assert [note for note in report.notes if "price of H100-SXM; give --price" in note]
+    asked = energy_of(run, free, cost, EnergyOptions(Rates(gpu_price=0.0, electricity_price=0.2)))
+    assert asked.footprint.usd == pytest.approx(0.2 * asked.joules / 3.6e6)
+    assert not [note for note in asked.notes if "no cost" in note]
+
+
 def test_the_summary_is_json_with_the_keys_of_the_schema(plain):
     found = energy_of(*plain).summary()
     assert set(found) == {"energy", "carbon_g", "cost"}
