@@ -121,6 +121,9 @@ ENGINE = (
     "async_scheduling",
     "enable_prefix_caching",
     "prefix_caching_policy",
+    "speculative_tokens",
+    "acceptance_length",
+    "draft_share",
 )
 
 

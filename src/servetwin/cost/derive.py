@@ -15,6 +15,7 @@ from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.memory import plan_memory
 from servetwin.cost.notes import deployment_notes, low_capacity, raised_capacity, slot_note
+from servetwin.cost.speculation import speculate
 from servetwin.types import CostModel, Deployment, IterationCost
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
 from servetwin.units import PS_PER_S
@@ -54,7 +55,7 @@ def derive(
     else:
         capacity = low_capacity(deployment, memory, context) if lengths is None else ()
     return CostModel(
-        iteration=derive_iteration(deployment, curves),
+        iteration=speculate(derive_iteration(deployment, curves), deployment),
         memory=memory,
         level="derived",
         source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",

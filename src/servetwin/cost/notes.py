@@ -44,6 +44,12 @@ def deployment_notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
             "pipeline: each microbatch has its share of sequences and KV memory; a stage's share "
             "of an iteration is that of its layers"
         )
+    if settings.speculative_tokens:
+        notes.append(
+            f"speculation: of {settings.speculative_tokens} drafted tokens and the one behind "
+            f"them {settings.acceptance_length:g} come on average, their gaps evened out; no "
+            "measurement of it is at hand"
+        )
     if parallelism.devices > 1 and deployment.link.name == NO_LINK:
         notes.append(
             f"link none: transfers between the {parallelism.devices} devices of an engine take "

@@ -44,6 +44,7 @@ def scaled(cost: CostModel, factor: float) -> CostModel:
         linear=_times(one.linear, factor),
         head=_times(one.head, factor),
         attention=attention,
+        speculation=None if one.speculation is None else _times(one.speculation, factor),
         **scalars,
     )
     decode = None if cost.decode is None else scaled(cost.decode, factor)

@@ -29,14 +29,15 @@ class IterationCost:
              + decode_ctx * S + decode_window_ctx * min(S, window * B)
              + chunks * prefill_chunk
              + (prefill_attn * A + prefill_window_attn * W) >> ATTENTION_FRACTION_BITS
-             + attention
+             + attention + speculation[B]
 
     picoseconds. `A` sums, over the chunks, `c * (2 * done + c)` for a chunk of `c` tokens
     behind `done` computed ones: twice the number of query-key pairs, give or take the
     diagonal. `W` is the same with each query seeing at most `window` keys (see
     `sim.window_pairs`). Past the end of a table, its last entry plus `*_slope` for each
-    further entry. `attention` is nothing, or what its tables say. An iteration without tokens
-    does not take place.
+    further entry. `attention` is nothing, or what its tables say; `speculation` is nothing, or
+    what drafted tokens add to an iteration of `B` decodes, less than nothing where they pay. An
+    iteration without tokens does not take place.
     """
 
     base: int
@@ -54,6 +55,8 @@ class IterationCost:
     decode_window_ctx: int = 0
     prefill_window_attn: int = 0
     attention: AttentionTables | None = None
+    speculation: Ints | None = None
+    """By decoded sequences, up to all that an engine has seats for; index 0 is 0."""
 
     def __post_init__(self) -> None:
         for name in ("linear", "head"):

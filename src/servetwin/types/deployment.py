@@ -52,6 +52,12 @@ class EngineSettings:
     """Which unused block is given up first; `cache.ENGINE_POLICIES`."""
     kv_tiers: tuple[KVTier, ...] = ()
     """Where KV blocks go that HBM evicts, the nearest first."""
+    speculative_tokens: int = 0
+    """Tokens drafted for each that is verified; 0 for none."""
+    acceptance_length: float = 1.0
+    """Mean tokens that one verification yields, the one that it computes itself included."""
+    draft_share: float = 0.0
+    """Layers that draft one token, as a share of the model's; 0: one layer."""
 
     @property
     def plans_ahead(self) -> bool:
@@ -71,6 +77,13 @@ class EngineSettings:
             )
         if not 0.0 < self.gpu_memory_utilization <= 1.0:
             raise ValueError("gpu_memory_utilization must lie above 0 and at most 1")
+        if self.speculative_tokens < 0 or not 0.0 <= self.draft_share <= 1.0:
+            raise ValueError("speculative_tokens must not be negative, draft_share a share")
+        if not 1.0 <= self.acceptance_length <= 1 + self.speculative_tokens:
+            raise ValueError(
+                f"acceptance_length {self.acceptance_length:g} must lie between 1 and "
+                f"{1 + self.speculative_tokens}, the drafted tokens and the one behind them"
+            )
         if self.num_gpu_blocks_override is not None and self.num_gpu_blocks_override < 2:
             raise ValueError("num_gpu_blocks_override must be at least 2")
         names = [tier.name for tier in self.kv_tiers]

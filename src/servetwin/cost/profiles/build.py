@@ -19,6 +19,7 @@ from servetwin.cost.profiles.vllm_layers import (
     find_layer_profiles,
     read_layer_profile,
 )
+from servetwin.cost.speculation import speculate
 from servetwin.errors import InputError
 from servetwin.types import CostModel, Deployment
 
@@ -50,7 +51,7 @@ def cost_from_profiles(
         notes += (f"not timed, so from the roofline: {', '.join(missing)}",)
     return replace(
         derived,
-        iteration=profiled_iteration(deployment, timings, tuning),
+        iteration=speculate(profiled_iteration(deployment, timings, tuning), deployment),
         level="profiled",
         source=timings.source,
         notes=(*notes, *timings.notes),
