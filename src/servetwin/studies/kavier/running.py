@@ -107,7 +107,7 @@ def run_one(run: KavierRun, workload: Workload, job: Job) -> Done:
         "energy": None if energy is None else energy.describe(),
         "files": [str(path) for path in exported],
     }
-    return Done(run, figures, (*result.notes, *_variant(run), *_corrected(run, form), *notes))
+    return Done(run, figures, (*result.notes, *_variant(run), *_costs(run, form), *notes))
 
 
 def _variant(run: KavierRun) -> tuple[str, ...]:
@@ -120,10 +120,27 @@ def _variant(run: KavierRun) -> tuple[str, ...]:
     )
 
 
-def _corrected(run: KavierRun, form: ClosedForm) -> tuple[str, ...]:
-    if run.correction == NO_CORRECTION:
+def _costs(run: KavierRun, form: ClosedForm) -> tuple[str, ...]:
+    """Say what the times of `servetwin` come from, and which correction they go without."""
+    from servetwin.sim.closed_form import Servetwin, corrections
+
+    if not isinstance(form, Servetwin):
         return ()
-    return (f"costs: {form.source}",)
+    costs = f"costs: {form.source}"
+    if run.correction != NO_CORRECTION:
+        return (costs,)
+    target = form.deployment
+    fits = [
+        name
+        for name, known in corrections().items()
+        if (known.model, known.gpu) == (target.model.name, target.accelerator.name)
+    ]
+    if fits:
+        costs += (
+            f"; not fitted to the measured runs of {run.llm} on {run.gpu}, whose prefills took "
+            f"longer: --correction {fits[0]}"
+        )
+    return (costs,)
 
 
 def _energy(

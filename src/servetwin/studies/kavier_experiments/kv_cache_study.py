@@ -148,6 +148,7 @@ def _charts(
 def _notes(gpu: str) -> list[str]:
     return [
         WHOLE_MS,
+        "servetwin's costs are derived, fitted to no measurement",
         f"watts are those of the catalog's {gpu}; energy was not published in figures that can "
         "be compared",
         "the meta-model is the one with the least error on held-out measurements; mean and "

@@ -16,6 +16,7 @@ from servetwin.sim.closed_form import (
     ClosedForm,
     ClosedFormOptions,
     ClosedFormResult,
+    Servetwin,
     run_closed_form,
 )
 from servetwin.studies.kavier_experiments import energy
@@ -124,7 +125,7 @@ def run(
         },
         checks=_checks(performance),
         charts={"caches": lambda: _chart(performance, power)},
-        notes=list(dict.fromkeys([*notes, *_notes(gpu.name, bool(_checks(performance)))])),
+        notes=list(dict.fromkeys([*notes, *_notes(mine, bool(_checks(performance)))])),
     )
 
 
@@ -192,7 +193,7 @@ def _checks(rows: list[Row]) -> list[Check]:
     return checks
 
 
-def _notes(gpu: str, equivalent: bool) -> list[str]:
+def _notes(mine: Servetwin, equivalent: bool) -> list[str]:
     invented = (
         "each session of the equivalent trace has one prefix, which nobody published: with an "
         "LRU of its own, one prompt is enough"
@@ -203,5 +204,7 @@ def _notes(gpu: str, equivalent: bool) -> list[str]:
         "kavier takes the whole prefill of a hit as free; servetwin only the shared prefix",
         "one LRU over all sessions, the session in its key, is what the original calls a cache "
         "per session",
-        f"watts are those of the catalog's {gpu}; M is a million input tokens",
+        f"servetwin's costs: {mine.source}",
+        f"watts are those of the catalog's {mine.deployment.accelerator.name}; M is a million "
+        "input tokens",
     ]

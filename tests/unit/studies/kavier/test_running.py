@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
-from servetwin.studies.kavier.running import check_run, closed_form
+from servetwin.studies.kavier.running import Job, check_run, closed_form, run_one
 from servetwin.studies.kavier.settings import KavierRun, sweep_of
 from servetwin.studies.kavier_experiments.models import ours
+from servetwin.types import Workload
 
 ASKED, MADE = np.array([7, 4096], np.int64), np.array([8192, 1], np.int64)
+
+
+@pytest.fixture
+def requests() -> Workload:
+    return Workload(np.zeros(1, np.int64), np.array([1024], np.int32), np.array([8], np.int32))
 
 
 def run(**flags: str) -> KavierRun:
@@ -39,6 +46,26 @@ def test_a_correction_is_that_of_the_experiments(name: str) -> None:
 def test_a_correction_that_does_not_apply_is_refused(flags: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_run(run(**flags))
+
+
+@pytest.mark.parametrize(
+    ("flags", "says", "hint"),
+    [
+        ({"model": "servetwin"}, "costs: roofline of A10", "--correction kavier-a10"),
+        ({"model": "servetwin", "correction": "kavier-a10"}, "corrected: Kavier's A10 runs", ""),
+        ({"model": "servetwin", "gpu": "A100-80GB"}, "costs: roofline of A100-80GB", ""),
+    ],
+)
+def test_times_of_ours_say_what_they_come_from(
+    flags: dict[str, str], says: str, hint: str, requests: Workload
+) -> None:
+    (note,) = (note for note in run_one(run(**flags), requests, Job(Rates())).notes if says in note)
+    assert note.endswith(hint)
+    assert hint or "--correction" not in note
+
+
+def test_kaviers_formulas_have_no_costs_of_ours(requests: Workload) -> None:
+    assert not [n for n in run_one(run(), requests, Job(Rates())).notes if n.startswith("costs")]
 
 
 def test_none_is_no_correction() -> None:
