@@ -13,7 +13,7 @@ from servetwin.cost.curves import curves_for
 from servetwin.errors import InputError
 from servetwin.types import Deployment, Model
 
-__all__ = ["Subject", "kind_of", "nearest", "subject_of"]
+__all__ = ["Subject", "kind_of", "left_out", "nearest", "subject_of"]
 
 ENGINE = "vLLM"
 """The engine whose scheduler is simulated."""
@@ -75,6 +75,20 @@ def nearest(
         "points": best["points"],
         "median_error": dict(best["error"]),
     }
+
+
+def left_out(subject: Subject) -> tuple[str, ...]:
+    """Name measurements of this very model and GPU that do not count as evidence, and why."""
+    from servetwin.sim.closed_form.correction import corrections
+
+    pairs = {(known.model, known.gpu) for known in corrections().values()}
+    if (subject.model, subject.gpu) not in pairs:
+        return ()
+    return (
+        f"not among the measurements: Kavier's runs of this model on the {subject.gpu}, one "
+        "request at a time on an engine that is not stated; their prefills took about twice as "
+        "long as derived costs say (servetwin study kavier-1.1)",
+    )
 
 
 def _differences(subject: Subject, entry: Mapping[str, Any]) -> list[tuple[float, str]]:

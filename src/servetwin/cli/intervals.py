@@ -31,7 +31,7 @@ def with_intervals(run: RunResult, prepared: Prepared, settings: RunSettings) ->
 
 def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
     from servetwin.calibrate.error_bars import around, reruns
-    from servetwin.calibrate.evidence import nearest, subject_of
+    from servetwin.calibrate.evidence import left_out, nearest, subject_of
     from servetwin.calibrate.residuals import class_for
     from servetwin.calibrate.verdict import verdict
     from servetwin.sim import SimOptions, simulate
@@ -50,7 +50,8 @@ def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
 
     fast, slow = reruns(again, prepared.cost, known.bands.pace)
     bands = {name: [band.low, band.high] for name, band in vars(known.bands).items()}
-    near = nearest(subject_of(prepared.deployment, level))
+    subject = subject_of(prepared.deployment, level)
+    near = nearest(subject)
     if near is not None and prepared.deployment.decode is not None:
         near["differs"].append("one pool of engines instead of two")
     evidence: dict[str, Any] = {
@@ -68,4 +69,5 @@ def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
             "verdict": verdict(run, slow),
         },
         provenance={**run.provenance, "evidence": evidence},
+        notes=(*run.notes, *left_out(subject)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from servetwin.calibrate.evidence import Subject, nearest
+from servetwin.calibrate.evidence import Subject, left_out, nearest
 from servetwin.calibrate.residuals import read_table
 from servetwin.catalog import find_accelerator, find_model
 
@@ -77,3 +77,10 @@ def test_packaged_measurements_are_of_known_things() -> None:
     for measured in read_table()["evidence"]:
         find_accelerator(measured["gpu"])
         find_model(measured["model"])
+
+
+def test_runs_of_an_unknown_engine_are_named_where_model_and_gpu_are_theirs() -> None:
+    own = replace(SUBJECT, gpu="A10", model="meta-llama/Meta-Llama-3-8B")
+    (note,) = left_out(own)
+    assert "Kavier's runs of this model on the A10" in note
+    assert left_out(replace(own, gpu="L4")) == left_out(replace(own, model="X")) == ()
