@@ -28,6 +28,9 @@ SIZES = {
     **{unit: 1024**power for power, unit in enumerate(("kib", "mib", "gib", "tib"), 1)},
 }
 
+BITS = re.compile(r"([0-9.]+)\s*([kMGTP]i?)(?:b|bits?)\s*(/\s*s|ps)?")
+"""Network speeds are often in bits: `25Gb/s`. Lower case throughout, `64gb`, means bytes."""
+
 LARGEST = 10**18
 """Bytes, blocks or bytes/s; more is taken for a slip."""
 
@@ -43,6 +46,8 @@ def parse_tier(text: str) -> KVTier:
     if match is None:
         raise InputError(f"KV tier {text[:60]!r} is not understood: write {EXAMPLE}")
     name = match[1].casefold()
+    for given in (match[2], match[3] or ""):
+        _no_bits(f"KV tier {text[:60]!r}", given)
     capacity, in_blocks = _capacity(match[2], text)
     bandwidth, latency = _speed(name, match[3], text)
     policy = "vllm-lru"
@@ -70,6 +75,7 @@ def write_tier(tier: KVTier) -> str:
 def parse_link(text: str) -> Link:
     """Read the name of a link, or `50GB/s` with `,latency=5us` behind it. Raises InputError."""
     rate, *parts = (part.strip() for part in text.split(","))
+    _no_bits(f"link {text[:60]!r}", rate)
     speed = re.fullmatch(r"(.+?)\s*/\s*s", rate)
     if speed is None and not parts:
         return find_link(rate)
@@ -104,6 +110,16 @@ def _number(text: str) -> float | None:
         return None
     value = float(text)
     return value if value <= LARGEST else None
+
+
+def _no_bits(what: str, text: str) -> None:
+    """Refuse bits, by telling how many bytes they are."""
+    match = BITS.fullmatch(text)
+    if match is None:
+        return
+    number, rate = _number(match[1]), "/s" if match[3] else ""
+    right = "bytes, such as 25GB" if number is None else f"{number / 8:g}{match[2]}B"
+    raise InputError(f"{what}: '{text[:20]}' is in bits: write {right}{rate}")
 
 
 def _size(text: str) -> float | None:
@@ -150,13 +166,12 @@ def _speed(name: str, text: str | None, whole: str) -> tuple[float, float]:
 
 def _latency(text: str, whole: str) -> float:
     try:
-        seconds = parse_duration(text)
+        # Plain seconds are right elsewhere; among GB/s and us, a bare 10 is a slip.
+        seconds = parse_duration(text) if not text[-1:].isdigit() or text == "0" else -1.0
     except InputError:
         seconds = -1.0
     if not 0 <= seconds <= 3600:
-        raise InputError(
-            f"{whole[:60]!r}: '{text[:20]}' is no latency: write 10us, 1ms or 0s"
-        )
+        raise InputError(f"{whole[:60]!r}: '{text[:20]}' is no latency: write 10us, 1ms or 0s")
     return seconds
 
 

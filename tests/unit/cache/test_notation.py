@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servetwin.cache.notation import DEFAULT_LINKS, parse_tier, write_tier
+from servetwin.cache.notation import DEFAULT_LINKS, parse_link, parse_tier, write_tier
 from servetwin.cache.tiers import TIER_POLICIES
 from servetwin.catalog import find_link
 from servetwin.errors import InputError
@@ -20,6 +20,7 @@ def test_a_tier_in_full() -> None:
     assert parse_tier("cxl=1.5TiB@64GB/s") == KVTier("cxl", 3 << 39, 64e9)
     assert parse_tier("host=4000blocks@0GB/s").bandwidth == 0
     assert parse_tier("host=4000blocks").in_blocks
+    assert parse_tier("host=64gb@25gb/s,latency=0") == KVTier("host", 64 * 10**9, 25e9, 0.0)
 
 
 @pytest.mark.parametrize("name", DEFAULT_LINKS)
@@ -68,6 +69,15 @@ def test_it_is_written_as_one_would() -> None:
         ("host=64GB@25", "bandwidth must be written 25GB/s"),
         ("host=64GB@25GB", "bandwidth must be written 25GB/s"),
         ("host=64GB@PCIe9", "did you mean PCIe"),
+        ("host=64GB@25Gb/s", "'25Gb/s' is in bits: write 3.125GB/s"),
+        ("host=64GB@200Gbps", "'200Gbps' is in bits: write 25GB/s"),
+        ("host=64GB@200 Gbit/s", "is in bits: write 25GB/s"),
+        ("ssd=64Gb", "'64Gb' is in bits: write 8GB"),
+        ("ssd=64Gbits", "'64Gbits' is in bits: write 8GB"),
+        ("ssd=1.2.3Tib", "is in bits: write bytes, such as 25GB"),
+        ("host=64GB,latency=10", "'10' is no latency: write 10us"),
+        ("host=64GB,latency=1e-5", "'1e-5' is no latency"),
+        ("host=64GB,latency=", "'' is no latency"),
         ("host=64GB,latency=-1s", "'-1s' is no latency"),
         ("host=64GB,latency=nan", "'nan' is no latency"),
         ("host=64GB,size=3", "'size' is not known"),
@@ -79,3 +89,16 @@ def test_mistakes_are_told_in_one_line(text: str, told: str) -> None:
         parse_tier(text)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("400Gb/s", "'400Gb/s' is in bits: write 50GB/s"),
+        ("400Gbps", "'400Gbps' is in bits: write 50GB/s"),
+        ("50GB/s,latency=5", "'5' is no latency"),
+    ],
+)
+def test_a_link_is_in_bytes_and_its_latency_has_a_unit(text: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        parse_link(text)
