@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from servetwin.sim.closed_form import ClosedFormOptions, find_correction, run_closed_form
+from servetwin.studies.kavier.forms import kavier
 from servetwin.studies.kavier_experiments.accuracy import (
     PHASES,
     READINGS,
@@ -21,7 +22,7 @@ from servetwin.studies.kavier_experiments.accuracy import (
     lone_requests,
     seconds_of,
 )
-from servetwin.studies.kavier_experiments.models import kavier, ours
+from servetwin.studies.kavier_experiments.models import ours
 from servetwin.studies.kavier_experiments.published import published
 from servetwin.types import Workload
 

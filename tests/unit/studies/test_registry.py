@@ -14,7 +14,7 @@ from servetwin.studies.registry import STUDIES
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_a_study_has_a_program(name: str) -> None:
     study = STUDIES[name]
-    assert hasattr(importlib.import_module(f"servetwin.studies.{study.module}"), "app")
+    assert hasattr(importlib.import_module(f"servetwin.{study.room}.{study.module}"), "app")
     assert len(study.help) <= 60
     assert "\n" not in study.help
 

@@ -12,17 +12,16 @@ import numpy as np
 
 from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
+from servetwin.studies.kavier import forms
+from servetwin.studies.kavier.forms import NO_CORRECTION
 from servetwin.studies.kavier.power import RunEnergy, energy_gpu, run_energy
-from servetwin.studies.kavier.settings import NO_CORRECTION, KavierRun
+from servetwin.studies.kavier.settings import KavierRun
 
 if TYPE_CHECKING:
     from servetwin.sim.closed_form import ClosedForm, ClosedFormResult
     from servetwin.types import Workload
 
 __all__ = ["Done", "Job", "check_run", "closed_form", "run_one"]
-
-TYPICAL_CONTEXT = 1000
-"""For the memory plan, which no time depends on."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +50,11 @@ class Done:
 
 def closed_form(run: KavierRun) -> ClosedForm:
     """Build the formulas for a model and GPU. Raises InputError for unknown names."""
-    if run.model == "kavier":
-        from servetwin.sim.closed_form import Kavier, find_kavier_gpu, find_kavier_model
-
-        if run.correction != NO_CORRECTION:
-            raise InputError(f"--correction {run.correction} is one of --model servetwin")
-        return Kavier(find_kavier_model(run.llm), find_kavier_gpu(run.gpu))
-    from servetwin.catalog import find_accelerator, find_link, find_model
-    from servetwin.cost import check_deployment, derive, lower_max_model_len, resolve_settings
-    from servetwin.sim.closed_form import Servetwin, apply_correction, find_correction
-    from servetwin.types import Deployment
-
-    model, gpu = find_model(run.llm), find_accelerator(run.gpu)
-    settings = resolve_settings(model, gpu, scheduler="single")
-    deployment = Deployment(model, gpu, find_link(gpu.link), settings=settings)
-    deployment, _ = lower_max_model_len(deployment)
-    check_deployment(deployment)
-    if run.correction == NO_CORRECTION:
-        return Servetwin(deployment, derive(deployment, TYPICAL_CONTEXT))
-    cost = apply_correction(deployment, find_correction(run.correction))
-    return Servetwin(deployment, cost)
+    if run.model == "servetwin":
+        return forms.servetwin(run.llm, run.gpu, run.correction)
+    if run.correction != NO_CORRECTION:
+        raise InputError(f"--correction {run.correction} is one of --model servetwin")
+    return forms.kavier(run.llm, run.gpu)
 
 
 def check_run(run: KavierRun) -> None:

@@ -10,15 +10,15 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from servetwin.errors import InputError, nearest
+from servetwin.studies.kavier.forms import NO_CORRECTION
 from servetwin.studies.kavier.pasted import choices
 
 if TYPE_CHECKING:
     from servetwin.cache.prompt_cache import PromptCache
 
-__all__ = ["DEFAULTS", "NO_CORRECTION", "NO_PREFIX_CACHE", "KavierRun", "Sweep", "sweep_of"]
+__all__ = ["DEFAULTS", "NO_PREFIX_CACHE", "KavierRun", "Sweep", "sweep_of"]
 
 FORMULAS = ("kavier", "servetwin")
-NO_CORRECTION = "none"
 NO_PREFIX_CACHE = 1_000_000
 """Tokens that the document gives as prefix size to mean none."""
 MOST_RUNS = 1000

@@ -21,7 +21,8 @@ from servetwin.sim.closed_form.correction import (
     every_other,
     fit_correction,
 )
-from servetwin.studies.kavier_experiments.models import kavier, ours
+from servetwin.studies.kavier.forms import kavier
+from servetwin.studies.kavier_experiments.models import ours
 from servetwin.studies.kavier_experiments.outcome import Row
 from servetwin.studies.kavier_experiments.published import published
 

@@ -18,7 +18,8 @@ from servetwin.sim.closed_form import (
     run_closed_form,
     write_opendc,
 )
-from servetwin.studies.kavier_experiments.models import kavier, ours
+from servetwin.studies.kavier.forms import kavier
+from servetwin.studies.kavier_experiments.models import ours
 from servetwin.studies.kavier_experiments.outcome import Check, Column, Outcome, Row, Table
 from servetwin.studies.kavier_experiments.published import published
 from servetwin.studies.kavier_experiments.traces import load_trace

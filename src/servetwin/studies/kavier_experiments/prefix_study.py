@@ -19,8 +19,9 @@ from servetwin.sim.closed_form import (
     Servetwin,
     run_closed_form,
 )
+from servetwin.studies.kavier.forms import kavier
 from servetwin.studies.kavier_experiments import energy
-from servetwin.studies.kavier_experiments.models import WHOLE_MS, hours_of, kavier, ours
+from servetwin.studies.kavier_experiments.models import WHOLE_MS, hours_of, ours
 from servetwin.studies.kavier_experiments.outcome import Check, Column, Outcome, Row, Table
 from servetwin.studies.kavier_experiments.published import published
 from servetwin.studies.kavier_experiments.traces import load_trace

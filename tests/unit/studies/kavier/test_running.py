@@ -7,6 +7,7 @@ import pytest
 
 from servetwin.cost.energy import Rates
 from servetwin.errors import InputError
+from servetwin.sim.closed_form import Servetwin, apply_correction, find_correction
 from servetwin.studies.kavier.running import Job, check_run, closed_form, run_one
 from servetwin.studies.kavier.settings import KavierRun, sweep_of
 from servetwin.studies.kavier_experiments.models import ours
@@ -29,6 +30,8 @@ def run(**flags: str) -> KavierRun:
 def test_a_correction_is_that_of_the_experiments(name: str) -> None:
     form = closed_form(run(model="servetwin", correction=name.upper()))
     plain, expected = closed_form(run(model="servetwin")), ours("Llama-3-8B", "A10", name)
+    cost = apply_correction(expected.deployment, find_correction(name))
+    assert (expected.prefill(ASKED) == Servetwin(expected.deployment, cost).prefill(ASKED)).all()
     assert (form.prefill(ASKED) == expected.prefill(ASKED)).all()
     assert (form.decode(ASKED, MADE) == expected.decode(ASKED, MADE)).all()
     assert (form.prefill(ASKED) > plain.prefill(ASKED)).all()

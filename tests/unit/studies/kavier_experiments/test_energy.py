@@ -25,9 +25,10 @@ from servetwin.sim.closed_form import (
     Servetwin,
     run_closed_form,
 )
+from servetwin.studies.kavier.forms import kavier
 from servetwin.studies.kavier.load import Load, load_of
 from servetwin.studies.kavier_experiments import energy
-from servetwin.studies.kavier_experiments.models import kavier, ours
+from servetwin.studies.kavier_experiments.models import ours
 from servetwin.types import Workload
 
 A10 = find_accelerator("A10")
