@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated, Any
 
 import typer
@@ -43,11 +43,12 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def takes_settings(*panels: str) -> Callable[[Verb], Verb]:
+def takes_settings(*panels: str, without: Collection[str] = ()) -> Callable[[Verb], Verb]:
     """Add the options of these panels of RunSettings to a verb, as keyword arguments.
 
-    All but switches arrive as the text that was typed, None where nothing was: RunSettings
-    judges them, in the same words as it judges a file.
+    `without` names fields that the verb decides itself. All but switches arrive as the text
+    that was typed, None where nothing was: RunSettings judges them, in the same words as it
+    judges a file.
     """
 
     def decorate(verb: Verb) -> Verb:
@@ -60,7 +61,7 @@ def takes_settings(*panels: str) -> Callable[[Verb], Verb]:
             _parameter(name, field)
             for panel in panels
             for name, field in RunSettings.model_fields.items()
-            if _extra(field)["panel"] == panel
+            if _extra(field)["panel"] == panel and name not in without
         ]
         parameters = [*own, *added]
         verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

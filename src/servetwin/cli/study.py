@@ -16,7 +16,8 @@ class StudyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> Any:
         assert self.name is not None
-        app = import_module(f"servetwin.studies.{STUDIES[self.name].module}").app
+        study = STUDIES[self.name]
+        app = import_module(f"servetwin.{study.room}.{study.module}").app
         return typer.main.get_command(app).make_context(info_name, args, *rest, **extra)
 
 

@@ -9,17 +9,20 @@ __all__ = ["STUDIES", "Study"]
 
 @dataclass(frozen=True)
 class Study:
-    """A module of this folder whose `app`, a typer program, runs the study."""
+    """A module whose `app`, a typer program, runs the study."""
 
     module: str
     help: str
     """One line."""
+    room: str = "studies"
+    """Where the module lies: in `cli` where the study takes the flags of `simulate`."""
 
 
 STUDIES = {
     "fidelity": Study("fidelity.command", "Predictions against every measured set, with errors."),
     "fidelity-series": Study("fidelity.series", "Measured runs of vLLM, second by second."),
     "prefix-cache": Study("prefix_cache", "Hits of a prefix cache, by its size and its policy."),
+    "pools": Study("pool_split", "The best split into prefill and decode pools.", "cli"),
     "kavier": Study("kavier.command", "Requests one by one, with Kavier's flags and sweeps."),
     "kavier-1.1": Study(
         "kavier_experiments.prefill_accuracy", "Kavier: predicted prefill against measured."

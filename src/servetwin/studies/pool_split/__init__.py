@@ -1,0 +1,1 @@
+"""Prefill and decode pools of every split, against aggregated engines of equal cost."""
