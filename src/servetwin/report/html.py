@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from servetwin.report import figures
+from servetwin.report.facts import facts
 from servetwin.report.interval_wording import (
     evidence_lines,
     interval_cell,
@@ -28,7 +29,6 @@ from servetwin.report.page import (
 from servetwin.report.wording import (
     LATENCY_ROWS,
     PERCENTILE_COLUMNS,
-    facts,
     heading,
     latency_cells,
     outcome,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from servetwin.report.wording import ABSENT, facts, heading
+from servetwin.report.facts import facts
+from servetwin.report.wording import ABSENT, heading
 
 __all__ = ["about", "figure", "load_cells", "load_heads", "title", "verdict"]
 

@@ -9,12 +9,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from servetwin.report.facts import facts
 from servetwin.report.interval_wording import evidence_lines, interval_lines
 from servetwin.report.load_wording import about, load_cells, load_heads, title, verdict
 from servetwin.report.wording import (
     LATENCY_ROWS,
     PERCENTILE_COLUMNS,
-    facts,
     heading,
     latency_cells,
     outcome,

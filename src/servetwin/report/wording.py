@@ -1,4 +1,4 @@
-"""The words and numbers that terminal and HTML reports share."""
+"""The words and numbers that terminal and HTML reports share: how a run went."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ __all__ = [
     "PART_NAMES",
     "PERCENTILE_COLUMNS",
     "duration",
-    "facts",
     "heading",
     "latency_cells",
     "number",
@@ -83,23 +82,6 @@ def heading(summary: dict[str, Any]) -> str:
     config = summary["config"]
     model, gpu = config.get("model", "unnamed model"), config.get("gpu", "unnamed GPU")
     return printable(f"{model} on {gpu}, {summary['kind']}")
-
-
-def facts(summary: dict[str, Any]) -> dict[str, str]:
-    """Say what was run, as labels and lines of text; what is unknown is left out."""
-    config, workload = summary["config"], summary["workload"]
-    cost = summary["provenance"].get("cost_model")
-    lines = {
-        "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
-        "GPU": _hardware(config),
-        "Decode": _decode_pool(config),
-        "Engine": _engine(config),
-        "Memory": _memory(summary["provenance"].get("memory_per_gpu")),
-        "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
-        "Source": workload.get("source"),
-        "Costs": _cost(cost) if isinstance(cost, dict) else None,
-    }
-    return {label: printable(line) for label, line in lines.items() if line}
 
 
 def outcome(metrics: dict[str, Any]) -> dict[str, str]:
@@ -227,98 +209,3 @@ def _money(metrics: dict[str, Any]) -> str:
     text = f"${number(cost['usd'])}"
     million = cost["usd_per_million_output_tokens"]
     return text if million is None else f"{text}, ${number(million)} per million output tokens"
-
-
-def _hardware(config: dict[str, Any]) -> str:
-    layout = [f"{name} {config[name]}" for name in ("tp", "pp", "ep", "dp") if name in config]
-    shown = [text for text in layout if text.startswith("tp") or not text.endswith(" 1")]
-    if isinstance(count := config.get("microbatches"), int) and config.get("pp", 1) > 1:
-        shown.append(_several(count, "microbatch", "es"))
-    replicas, router = config.get("replicas", 1), config.get("router", "unknown router")
-    if config.get("decode_replicas"):
-        shown.append(f"{_several(replicas, 'prefill replica')} ({router})")
-    elif replicas != 1:
-        shown.append(f"{replicas} replicas ({router})")
-    return _join(config.get("gpu"), *shown)
-
-
-def _several(count: int, what: str, plural: str = "s") -> str:
-    return f"{count:,} {what}{'' if count == 1 else plural}"
-
-
-def _decode_pool(config: dict[str, Any]) -> str:
-    """Say where requests decode, and what their KV blocks come over; "" with one pool."""
-    replicas = config.get("decode_replicas")
-    if not _whole(replicas):
-        return ""
-    names = {f"decode_{name}": name for name in ("tp", "pp", "ep", "dp")}
-    sizes = [f"{name} {config[key]}" for key, name in names.items() if config.get(key)]
-    shown = [text for text in sizes if text.startswith("tp") or not text.endswith(" 1")]
-    shown.append(f"{_several(int(str(replicas)), 'replica')} ({config.get('decode_router')})")
-    when = "layer by layer" if config.get("kv_transfer") == "layerwise" else "after the prompt"
-    return _join(config.get("decode_gpu"), *shown, f"KV over {config.get('kv_link')}, {when}")
-
-
-def _engine(config: dict[str, Any]) -> str:
-    named = {
-        "max_num_seqs": "sequences",
-        "max_num_batched_tokens": "tokens an iteration",
-        "max_model_len": "tokens a request",
-    }
-    limits = [f"{config[key]:,} {what}" for key, what in named.items() if _whole(config.get(key))]
-    if _whole(config.get("dp")) and config["dp"] > 1:
-        limits.append(f"on each of {config['dp']} dp ranks")
-    scheduler = config.get("scheduler") or config.get("engine")
-    return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
-
-
-def _memory(plan: object) -> str:
-    """Gigabytes of one GPU by what they hold."""
-    parts = {"weights": "weights", "runtime": "runtime", "kv_cache": "KV cache"}
-    if not isinstance(plan, dict) or not all(isinstance(plan.get(k), int | float) for k in parts):
-        return ""
-    sizes = [f"{number(float(plan[key]) / 1e9)} GB {what}" for key, what in parts.items()]
-    return f"{_join(*sizes)} on each GPU"
-
-
-def _load(workload: dict[str, Any]) -> str:
-    parts = []
-    if _whole(workload.get("requests")):
-        parts.append(f"{workload['requests']:,} requests")
-    parts.append(_arrivals(workload))
-    for key, label in (("input_tokens", "ISL"), ("output_tokens", "OSL")):
-        lengths = workload.get(key)
-        mean = lengths.get("mean") if isinstance(lengths, dict) else lengths
-        if isinstance(mean, int | float):
-            parts.append(f"mean {label} {number(float(mean))}")
-    return _join(*parts)
-
-
-def _arrivals(workload: dict[str, Any]) -> str:
-    """Say how fast requests come, or that they wait for each other."""
-    rps, requests, after = (workload.get(key) for key in ("rps", "requests", "follow_ups"))
-    rate = f"{number(float(rps))}/s" if isinstance(rps, int | float) else ""
-    if not isinstance(requests, int) or requests < 2:
-        return rate
-    if isinstance(after, int) and after:
-        first = f"{requests - after:,} begin {f'at {rate}' if rate else 'at once'}"
-        return f"closed loop ({first}, {after:,} follow an answer)"
-    return "all at once" if workload.get("span_s") == 0 else rate
-
-
-def _cost(cost: dict[str, Any]) -> str:
-    level, source = cost.get("level"), cost.get("source")
-    return f"{level}: {source}" if level and source else str(level or source or "")
-
-
-def _prefixed(config: dict[str, Any], keys: tuple[str, ...]) -> str:
-    values = [str(config[key]) for key in keys if config.get(key)]
-    return f"{values[-1]} weights" if values else ""
-
-
-def _join(*parts: object) -> str:
-    return ", ".join(str(part) for part in parts if part)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -11,7 +11,7 @@ from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, plan_memory, rank_limits, resolve_settings
 from servetwin.cost.memory import runtime_bytes
 from servetwin.errors import InputError
-from servetwin.report.wording import facts
+from servetwin.report.facts import facts
 from servetwin.results import summary
 from servetwin.sim import SimOptions, simulate
 from servetwin.sim.running import describe

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from servetwin.report import print_summary
-from servetwin.report.wording import facts, latency_cells, number, outcome
+from servetwin.report.facts import facts
+from servetwin.report.wording import latency_cells, number, outcome
 from servetwin.results import parse_slo, summary
 from servetwin.types import RunResult, Status
 from support.runs import Shape, request_table, synthetic_run
@@ -56,6 +57,18 @@ def test_everything_a_reader_asks_for_is_there() -> None:
         "Costs are derived from data sheets",
     ):
         assert word in " ".join(text.split()), word
+
+
+def test_tiers_show_their_speeds() -> None:
+    content = summary(synthetic_run())
+    assert "KV tiers" not in facts(content)
+    content["config"]["kv_tier"] = ["host=64GB@25GB/s,latency=10us", "ssd=1TB@7.877GB/s"]
+    content["config"]["decode_kv_tier"] = ["host=1GB@25GB/s,latency=1us"]
+    assert facts(content)["KV tiers"] == (
+        "host=64GB@25GB/s,latency=10us; ssd=1TB@7.877GB/s; decode host=1GB@25GB/s,latency=1us"
+    )
+    content["config"] = {"kv_tier": "none"}
+    assert "KV tiers" not in facts(content)
 
 
 def test_a_single_limit_is_said_once() -> None:
