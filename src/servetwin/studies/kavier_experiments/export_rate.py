@@ -31,7 +31,7 @@ def export_rate(
 ) -> None:
     """Measure the wall seconds of a simulation that writes OpenDC's files, by export rate.
 
-    All requests at 0.001 s make 1.8 billion fragments: about a minute, and 40 MB for a moment.
+    All requests at 0.001 s make 1.8 billion fragments: a minute or more, and 30 MB for a moment.
 
     \b
     servetwin study kavier-1.3 --out results
