@@ -7,6 +7,7 @@ link that has it, a latency and an eviction policy.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from servetwin.cache.policies import check_policy
@@ -16,7 +17,14 @@ from servetwin.errors import InputError, nearest
 from servetwin.types import KVTier, Link
 from servetwin.workload.notation import parse_duration
 
-__all__ = ["DEFAULT_LINKS", "parse_link", "parse_tier", "write_link", "write_tier"]
+__all__ = [
+    "DEFAULT_LINKS",
+    "assumed_speeds",
+    "parse_link",
+    "parse_tier",
+    "write_link",
+    "write_tier",
+]
 
 DEFAULT_LINKS = {"host": "PCIe5", "ssd": "NVMe-PCIe4", "remote": "InfiniBand-NDR"}
 """Link whose bandwidth and latency a tier has where none is given; see the catalog's sources."""
@@ -63,6 +71,24 @@ def parse_tier(text: str) -> KVTier:
                 "latency=10us and policy=lfu"
             )
     return KVTier(name, capacity, bandwidth, latency, in_blocks, policy)
+
+
+def assumed_speeds(texts: Iterable[str]) -> str:
+    """Say which tiers have the bandwidth of a usual link, since none is given; "" if no tier."""
+    links = {}
+    for text in texts:
+        head = text.partition(",")[0]
+        name = head.partition("=")[0].strip().casefold()
+        if "@" not in head and name in DEFAULT_LINKS:
+            links[name] = find_link(DEFAULT_LINKS[name])
+    if not links:
+        return ""
+    told = ", ".join(
+        f"{name} that of {link.name} ({link.bandwidth / 1e9:.3g} GB/s)"
+        for name, link in links.items()
+    )
+    older = "; GPUs with PCIe4, such as the A100, reach half: @PCIe4" if "host" in links else ""
+    return f"KV tiers without a bandwidth have a usual one: {told}{older}"
 
 
 def write_tier(tier: KVTier) -> str:

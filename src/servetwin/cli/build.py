@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache import ENGINE_POLICIES, check_policy
-from servetwin.cache.notation import parse_tier, write_tier
+from servetwin.cache.notation import assumed_speeds, parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
@@ -96,7 +96,7 @@ def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
         deployment, lowered = lower_max_model_len(deployment)
     elif "max_model_len" in settings.defaulted:
         lowered = lowered_note(model.max_model_len, settings.max_model_len)
-    notes += [lowered] if lowered else []
+    notes += [note for note in (lowered, assumed_speeds(settings.kv_tier or ())) if note]
     check_deployment(deployment)
     return deployment, tuple(notes)
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servetwin.cache.notation import DEFAULT_LINKS, parse_link, parse_tier, write_tier
+from servetwin.cache.notation import (
+    DEFAULT_LINKS,
+    assumed_speeds,
+    parse_link,
+    parse_tier,
+    write_tier,
+)
 from servetwin.cache.tiers import TIER_POLICIES
 from servetwin.catalog import find_link
 from servetwin.errors import InputError
@@ -28,6 +34,16 @@ def test_defaults_are_those_of_a_link(name: str) -> None:
     tier, link = parse_tier(f"{name}=1TB"), find_link(DEFAULT_LINKS[name])
     assert (tier.bandwidth, tier.latency) == (link.bandwidth, link.latency)
     assert {"bandwidth", "latency"} <= set(link.sources)
+
+
+def test_what_has_no_bandwidth_says_which_it_gets() -> None:
+    given = "host=64GB@25GB/s"
+    assert assumed_speeds([given, "cxl=1TB@64GB/s"]) == ""
+    assert assumed_speeds([given, "ssd=1TB,latency=1ms"]) == (
+        "KV tiers without a bandwidth have a usual one: ssd that of NVMe-PCIe4 (7.88 GB/s)"
+    )
+    told = assumed_speeds([" Host = 64GB"])
+    assert "host that of PCIe5 (63 GB/s); GPUs with PCIe4, such as the A100, reach half" in told
 
 
 def test_a_link_gives_bandwidth_and_latency() -> None:

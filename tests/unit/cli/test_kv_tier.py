@@ -40,6 +40,15 @@ def test_one_tier_needs_no_list(tmp_path: Path) -> None:
     assert config_of({"kv_tier": []})["kv_tier"] is None
 
 
+def test_a_run_says_which_bandwidth_it_assumes() -> None:
+    def notes(*tiers: str) -> list[str]:
+        settings = load_settings({**BASE, "kv_tier": list(tiers)}, None, ()).settings
+        return [note for note in build_deployment(settings)[1] if "bandwidth" in note]
+
+    assert len(notes("host=64GB", "ssd=1TB")) == 1
+    assert notes("host=64GB@PCIe4") == []
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
