@@ -198,8 +198,19 @@ def _energy(metrics: dict[str, Any]) -> str:
     if energy.get("band_j"):
         low, high = (number(joules / 3600) for joules in energy["band_j"])
         text += f" (power models: {low} to {high} Wh)"
-    carbon = metrics["carbon_g"]
-    return text if carbon is None else f"{text}; {number(carbon)} gCO2e"
+    told = [] if (carbon := metrics["carbon_g"]) is None else [f"{number(carbon)} gCO2e"]
+    if (pue := _pue(energy)) > 1:
+        # Joules are those of the devices; carbon and dollars are of the site's energy.
+        told = [f"with PUE {pue:g}: {number(energy['footprint']['wh'])} Wh", *told]
+    return "; ".join([text, ", ".join(told)]) if told else text
+
+
+def _pue(energy: dict[str, Any]) -> float:
+    """Of the whole site over its devices, as it was asked for; 1 where nobody did."""
+    totals, joules = energy.get("footprint"), energy["total_j"]
+    if not totals or not totals["wh"] or not joules:
+        return 1.0
+    return float(f"{totals['wh'] * 3600 / joules:.6g}")
 
 
 def _money(metrics: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from servetwin.cli import app as program
 from servetwin.cli.energy import energy_options
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
+from servetwin.report.wording import number, outcome
 from servetwin.results import read_run
 
 SMALL = ["simulate", "--model", "llama-3.1-8b", "--gpu", "a100", "--isl", "200", "--osl", "50"]
@@ -55,6 +56,14 @@ def test_pue_and_rates_multiply(metrics: dict) -> None:
     tokens = metrics["output_tokens"]
     per_million = metrics["cost"]["usd_per_million_output_tokens"]
     assert per_million == pytest.approx(metrics["cost"]["usd"] / tokens * 1e6)
+
+
+def test_energy_and_carbon_on_one_line_say_which_has_the_pue(metrics: dict) -> None:
+    totals, line = metrics["energy"]["footprint"], outcome(metrics)["Energy"]
+    assert line.startswith(f"{number(metrics['energy']['total_j'] / 3600)} Wh, ")
+    carbon = number(metrics["carbon_g"])
+    assert line.endswith(f"; with PUE 1.25: {number(totals['wh'])} Wh, {carbon} gCO2e")
+    assert "PUE" not in outcome(summary("--carbon", "400")["metrics"])["Energy"]
 
 
 def test_a_series_by_the_hour(tmp_path: Path, metrics: dict) -> None:
