@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
 from servetwin.errors import InputError
+from servetwin.sim.failures import Failures
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.stages import Stages, lane_blocks, lane_settings, stages_of
@@ -58,6 +59,13 @@ class SimInputs:
     """Where requests go with their first token; all the above is of the prefill pool then."""
     stages: Stages | None = None
     """What the replicas share, which then are lanes; None where each has devices of its own."""
+    failures: Failures | None = None
+    """Engines that fail; not with `decode`."""
+
+    @property
+    def engines(self) -> int:
+        """Engines that fail alone: replicas, or the lanes of one pipeline together."""
+        return self.stages.engines if self.stages else self.replicas
 
     @property
     def lag(self) -> int:
@@ -141,6 +149,13 @@ class Outcome:
     stage_busy: Ints | None = None
     """Picoseconds of work, (engines, stages), of the prefill pool where there are two; None
     without stages."""
+    outages: Ints | None = None
+    """One row `failures.Outage` for each failure, in order; this and the next two are None where
+    nothing can fail."""
+    losses: Ints | None = None
+    """As `failures.LOSSES` names them."""
+    retries: NDArray[np.int32] | None = None
+    """By request: how often it began anew since its engine had failed."""
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0

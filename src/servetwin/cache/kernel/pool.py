@@ -33,7 +33,7 @@ from servetwin.cache.kernel.state import (
 )
 from servetwin.cache.policies import PolicyOptions
 
-__all__ = ["acquire", "allocate", "lookup", "make_pool", "make_pools", "name", "release"]
+__all__ = ["acquire", "allocate", "clear", "lookup", "make_pool", "make_pools", "name", "release"]
 
 
 def make_pool(
@@ -183,6 +183,25 @@ def _rank(pool: Pool, cache: Record, number: Int) -> None:
         block.key = 1 + block.uses + cache.age
     else:
         block.key = cache.clock + pool.bonus[min(block.depth, pool.bonus.size - 1)]
+
+
+@outlined
+def clear(pool: Pool, r: Int) -> None:
+    """Empty a cache, whoever uses its blocks; only its evictions stay counted."""
+    cache = pool.cache[r]
+    for id in range(pool.where.shape[1]):
+        pool.where[r, id] = -1
+    for id in range(pool.ghost.shape[1]):
+        pool.ghost[r, id] = 0
+    for which in (SMALL, MAIN):
+        end = end_of(pool, r, which)
+        pool.block[end].next = end
+        pool.block[end].prev = end
+    cache.available = cache.capacity
+    cache.clock = cache.age = cache.ghosts = cache.named = 0
+    cache.fresh = cache.heap_size = 0
+    cache.small_count = cache.small_idle = cache.main_count = cache.main_idle = 0
+    cache.free = -1
 
 
 @outlined

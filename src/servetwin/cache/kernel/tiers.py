@@ -15,15 +15,26 @@ import numpy as np
 from servetwin.cache.kernel import integrity
 from servetwin.cache.kernel.compile import inlined, outlined
 from servetwin.cache.kernel.pool import acquire, allocate, make_pools, name, release
+from servetwin.cache.kernel.pool import clear as clear_pool
 from servetwin.cache.kernel.state import Int, Ints, Pool, Record, Records, Shorts, record_of
 from servetwin.cache.policies import PolicyOptions
 from servetwin.cache.tiers import LATEST, TierLimits, TierTraffic
 
-__all__ = ["Tiers", "check_integrity", "choose", "demote", "find", "load", "make_tiers", "traffic"]
+__all__ = [
+    "Tiers",
+    "check_integrity",
+    "choose",
+    "clear",
+    "demote",
+    "find",
+    "load",
+    "make_tiers",
+    "traffic",
+]
 
 TIER = record_of(
-    # `blocks` counts within `load_time`; the last four are what the reference counts.
-    "block_ps latency_ps write_free read_free blocks written clean loaded declined",
+    # `blocks` counts within `load_time`; the last five are what the reference counts.
+    "block_ps latency_ps write_free read_free blocks written clean loaded declined lost",
     "",
 )
 
@@ -181,6 +192,17 @@ def load(tiers: Tiers, e: Int, ids: Shorts, first: Int, blocks: Int, now: Int) -
     return max(time, now + 1)
 
 
+@outlined
+def clear(tiers: Tiers, e: Int) -> None:
+    """Empty the tiers of an engine, with nothing under way."""
+    count = tiers.tier.shape[1]
+    for t in range(count):
+        tier = tiers.tier[e, t]
+        tier.lost += tiers.pool.cache[e * count + t].named
+        tier.write_free = tier.read_free = 0
+        clear_pool(tiers.pool, e * count + t)
+
+
 def traffic(tiers: Tiers, limits: Sequence[TierLimits]) -> tuple[TierTraffic, ...]:
     """Counts of each tier, summed over the engines."""
     cache = tiers.pool.cache.reshape(tiers.tier.shape)
@@ -194,6 +216,7 @@ def check_integrity(tiers: Tiers) -> None:
     integrity.check_integrity(tiers.pool)
     cache = tiers.pool.cache.reshape(tiers.tier.shape)
     assert np.all(cache["available"] == cache["capacity"])
-    assert np.all(tiers.tier["written"] - cache["evictions"] == cache["named"])
+    stored = tiers.tier["written"] - tiers.tier["lost"]
+    assert np.all(stored - cache["evictions"] == cache["named"])
     arrived = tiers.tier["written"] + tiers.tier["clean"]
     assert np.all(cache["evictions"][:, :-1] == arrived[:, 1:])

@@ -19,6 +19,7 @@ class Tier:
 
     def __init__(self, limits: TierLimits, options: PolicyOptions) -> None:
         self.limits = limits
+        self.options = options
         self.pool = make_pool(limits.policy, limits.blocks, options)
         self.ready: dict[int, int] = {}
         """When the write of a block has ended, by id."""
@@ -30,6 +31,8 @@ class Tier:
         self.loaded = 0
         self.declined = 0
         """Blocks found here that were recomputed, since that was faster."""
+        self.lost = 0
+        """Blocks that were here when the machine failed."""
 
     def touch(self, id: int) -> None:
         """Count one more use of a block that is here."""
@@ -53,6 +56,15 @@ class Tier:
         self.ready[id] = min(self.write_free + self.limits.latency_ps, LATEST)
         self.written += 1
         return gone
+
+    def lose(self) -> None:
+        """Begin anew, with nothing stored and nothing under way."""
+        evictions = self.pool.evictions
+        self.lost += len(self.ready)
+        self.pool = make_pool(self.limits.policy, self.limits.blocks, self.options)
+        self.pool.evictions = evictions
+        self.ready.clear()
+        self.write_free = self.read_free = 0
 
     def read(self, blocks: int, now: int) -> tuple[int, int]:
         """Return when the tier would have sent so many blocks, and when they would be there."""
@@ -121,6 +133,11 @@ class Tiers:
             tier.touch(id)  # the end of the prefix first, as it would be released
         return max(time, now + 1)
 
+    def lose(self) -> None:
+        """The machine has failed, and all its memory with it."""
+        for tier in self.tiers:
+            tier.lose()
+
     def traffic(self) -> list[tuple[int, ...]]:
         """Return the counts of TierTraffic for each tier."""
         return [
@@ -135,7 +152,7 @@ class Tiers:
             tier.pool.check_integrity()
             assert tier.pool.available == tier.limits.blocks
             assert tier.ready.keys() == tier.pool.known.keys()
-            assert tier.written - tier.pool.evictions == len(tier.ready)
+            assert tier.written - tier.pool.evictions - tier.lost == len(tier.ready)
             if above is not None:
                 assert above.pool.evictions == tier.written + tier.clean
             above = tier

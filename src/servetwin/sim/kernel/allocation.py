@@ -12,6 +12,7 @@ from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.attention import attention_arrays
+from servetwin.sim.kernel.outages import make_outages
 from servetwin.sim.kernel.stages import make_stages
 from servetwin.sim.kernel.state import (
     BRIDGE,
@@ -65,6 +66,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
         bridge=_no_bridge(),
         stages=make_stages(inputs),
+        outages=make_outages(inputs, count * seats),
         prefilling=np.zeros((count, seats), np.int32),
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
@@ -202,7 +204,8 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "tabled": int(cost.attention is not None),
         "closed_loop": int(inputs.workload.closed_loop),
         "stages": inputs.stages.count if inputs.stages else 0,
-        "engines": inputs.stages.engines if inputs.stages else 0,
+        "engines": inputs.engines,
+        "fails": int(inputs.failures is not None),
         "swap": inputs.stages.swap if inputs.stages else 0,
     }
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
@@ -238,6 +241,7 @@ def _replicas(inputs: SimInputs, seats: int) -> Records:
     records["jump"] = 1
     for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous", "ready_head"):
         records[name] = -1
+    records["astray"] = -1
     records["vacant"] = np.arange(inputs.replicas) * seats
     return records
 

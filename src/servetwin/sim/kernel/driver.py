@@ -10,6 +10,7 @@ from servetwin.cache.kernel.tiers import traffic
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED, run_slice
+from servetwin.sim.kernel.outages import failures_of
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
 
 __all__ = ["SLICE", "run"]
@@ -25,7 +26,12 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
 
         return run_pools(inputs, inputs.decode, SLICE, progress)
     state = allocate(inputs)
-    while (answer := run_slice(state, SLICE)) != DONE:
+    advance = run_slice
+    if inputs.failures is not None:
+        from servetwin.sim.kernel.failures import run_failing_slice
+
+        advance = run_failing_slice
+    while (answer := advance(state, SLICE)) != DONE:
         if answer == OVERRUN:
             raise inputs.outlasts_clock()
         if answer == NEEDS_ROWS:
@@ -54,4 +60,5 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         iterations=int(state.replica["iterations"].sum()),
         split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),
+        **failures_of(state, inputs),
     )

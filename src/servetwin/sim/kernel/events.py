@@ -20,9 +20,12 @@ from servetwin.types import Status
 
 __all__ = [
     "end_load",
+    "go_on",
+    "hand",
     "holds",
     "iterate",
     "next_arrival",
+    "reach",
     "reject",
     "send",
     "take_arrival",
@@ -82,8 +85,13 @@ def reject(state: State, settings: Record, request: Int, now: Int) -> None:
 
 @spliced
 def send(state: State, settings: Record, request: Int, now: Int) -> None:
+    """Send the request to the replica that the router chooses."""
+    hand(state, settings, request, choose(state, settings, request, now), now)
+
+
+@spliced
+def hand(state: State, settings: Record, request: Int, r: Int, now: Int) -> None:
     """Send the request to a replica, which is woken or cuts its jump short."""
-    r = choose(state, settings, request, now)
     rep = state.replica[r]
     state.home[request] = r
     state.outstanding[r] += 1
@@ -134,17 +142,30 @@ def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
 def iterate(state: State, settings: Record, r: Int, now: Int) -> None:
     """Bring a replica to the end of its jump, and plan."""
     rep = state.replica[r]
+    reach(state, settings, rep, r, now)
+    go_on(state, settings, rep, r)
+
+
+@spliced
+def reach(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
+    """Bring a replica to the end of its jump."""
     if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
         take_before(state, settings, rep, r, now)
     land(state, settings, rep, r, now)
     if rep.leaving_count > 0 or state.due[r] > 0:
         return_leaving(state, settings, rep, r)
+
+
+@spliced
+def go_on(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Plan the next iteration, or many alike."""
     _finish_prompts(state, settings, rep, r)
     leave_ring(state, settings, rep, r)
     if settings.caching and settings.lag == 0 and rep.leaving_count > 0:
         return_leaving(state, settings, rep, r)
     if settings.scheduler == STATIC and rep.live == 0 and rep.seats > 0:
         disband(state, settings, rep, r)
+    rep.blocks_before = settings.capacity - rep.free
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
     if rep.joining > 0:

@@ -190,7 +190,7 @@ def land(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     _count_work(settings, rep, steps)
     if settings.gaps and rep.live > 0:
         if steps == 1 or rep.growth == 0:
-            state.gaps[bin_of(rep.cost)] += rep.live * steps
+            state.gaps[bin_of(rep.cost)] += (rep.live - rep.redoing) * steps
         else:
             _count_gaps(state, rep, steps)
     if steps > 1:

@@ -12,6 +12,7 @@ from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import price_of_chunk
 from servetwin.sim.kernel.seating import claim_seat, line_up
 from servetwin.sim.kernel.state import Flag, Int, Record, State
+from servetwin.units import NOT_YET
 
 __all__ = ["begin", "finish", "join", "wait"]
 
@@ -48,7 +49,7 @@ def _begin(
     prefix.grow(state, settings, rep, r, number, blocks)
     seat = state.seat[number]
     seat.computed += count * size
-    if state.preemptions[request] == 0:
+    if state.first_scheduled[request] == NOT_YET:
         caches.cached[request] = seat.computed
     loads.transfer[request] += end - rep.now
     wait(state, rep, number, end)

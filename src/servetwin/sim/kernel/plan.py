@@ -6,7 +6,7 @@ budget; so a plan loops only over prompts.
 
 import numpy as np
 
-from servetwin.sim.kernel import attribution, fetching, loading, prefix
+from servetwin.sim.kernel import attribution, fetching, loading, outages, prefix
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
@@ -72,6 +72,8 @@ def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, t
         rep.window_pairs += window_pairs(tokens, done, settings.window)
     rep.chunks += 1
     prefix.fill(state, settings, r, number)
+    if settings.fails:
+        outages.note_chunk(state, rep, number, tokens)
 
 
 @spliced

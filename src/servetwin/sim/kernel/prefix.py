@@ -12,6 +12,7 @@ from servetwin.cache.kernel import pool as cache
 from servetwin.cache.kernel.tiers import demote
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.state import Caches, Flag, Int, Record, State
+from servetwin.units import NOT_YET
 
 __all__ = ["begin", "fill", "find", "grow", "precedes", "release", "release_of", "take"]
 
@@ -50,7 +51,7 @@ def begin(state: State, settings: Record, rep: Record, r: Int, number: Int) -> N
     seat.blocks = 0
     if settings.caching:
         _begin(state.caches, settings, rep, r, number, seat)
-        if state.preemptions[seat.request] == 0:
+        if state.first_scheduled[seat.request] == NOT_YET:
             state.caches.cached[seat.request] = seat.computed
 
 

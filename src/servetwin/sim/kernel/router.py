@@ -6,10 +6,10 @@ from servetwin.sim import routing
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.jump import catch_up
 from servetwin.sim.kernel.prefix import find
-from servetwin.sim.kernel.state import FOREVER, Int, Ints, Record, State
+from servetwin.sim.kernel.state import FOREVER, Flag, Int, Ints, Record, State
 from servetwin.types import ROUTERS
 
-__all__ = ["choose"]
+__all__ = ["choose", "choose_up"]
 
 ROUND_ROBIN = ROUTERS.index("round-robin")
 LEAST_OUTSTANDING = ROUTERS.index("least-outstanding")
@@ -68,6 +68,71 @@ def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int
             least = ahead
             best = np.int64(r)
     return best
+
+
+@inlined
+def _is_up(state: State, settings: Record, r: Int) -> Flag:
+    """Whether a replica's engine has not failed as far as is known; all, where that is none."""
+    outages = state.outages
+    return outages.fault[0].known == settings.engines or outages.known[r % settings.engines] == 0
+
+
+@outlined
+def _draw_up(state: State, settings: Record) -> Int:
+    """Draw one of the replicas that are up."""
+    up = 0
+    for r in range(settings.replicas):
+        up += _is_up(state, settings, r)
+    left = _below(state.gate[0], up)
+    for r in range(settings.replicas):
+        if _is_up(state, settings, r):
+            if left == 0:
+                return np.int64(r)
+            left -= 1
+    return np.int64(-1)
+
+
+@inlined
+def _ahead(state: State, settings: Record, request: Int, r: Int, time: Int) -> Int:
+    """What the router wants least of: requests, or tokens, before a request on a replica."""
+    if settings.router == LEAST_OUTSTANDING:
+        return _unfinished(state, r, time)
+    tokens = state.outstanding_tokens[r]
+    if state.due_time[r] < time:
+        tokens -= state.due_tokens[r]
+    if settings.router == CACHE_AWARE and settings.caching:
+        catch_up(state, settings, state.replica[r], r, time)
+        known = state.input_tokens[request] + state.generated[request]
+        hits, _ = find(state, settings, r, request, known)
+        tokens -= hits * settings.block_size
+    return tokens
+
+
+@outlined
+def choose_up(state: State, settings: Record, request: Int, time: Int) -> Int:
+    """`choose`, where engines fail: those that are known to be down take no requests."""
+    gate, count = state.gate[0], settings.replicas
+    if settings.router == ROUND_ROBIN:
+        while True:
+            turn = np.int64(gate.turn)
+            gate.turn = turn + 1 if turn + 1 < count else 0
+            if _is_up(state, settings, turn):
+                return turn
+    if settings.router in (LEAST_OUTSTANDING, LEAST_TOKENS, CACHE_AWARE):
+        best, least = np.int64(-1), FOREVER
+        for r in range(count):
+            if _is_up(state, settings, r):
+                ahead = _ahead(state, settings, request, r, time)
+                if ahead < least:
+                    best, least = np.int64(r), np.int64(ahead)
+        return best
+    first = _draw_up(state, settings)
+    if settings.router == RANDOM:
+        return first
+    second = _draw_up(state, settings)
+    if _unfinished(state, second, time) < _unfinished(state, first, time):
+        return second
+    return first
 
 
 @inlined

@@ -36,6 +36,7 @@ def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     seat.generated = state.generated[request]
     seat.target = seat.input + seat.generated
     seat.computed = 0
+    seat.leave = -1
     seat.mark = -1
     seat.remote = 0
     prefix.begin(state, settings, rep, r, number)

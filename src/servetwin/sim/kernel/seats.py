@@ -1,6 +1,6 @@
 """A request that has a seat: it starts to decode, loses the seat, or leaves."""
 
-from servetwin.sim.kernel import attribution, handover, heap, prefix, ring
+from servetwin.sim.kernel import attribution, handover, heap, outages, prefix, ring
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
@@ -26,12 +26,13 @@ def finish_prompt(state: State, settings: Record, rep: Record, r: Int, number: I
     """The plan before this one sampled the first token behind the seat's prompt."""
     seat = state.seat[number]
     request = seat.request
-    token = rep.now + rep.staged_cost * settings.lag
-    if seat.generated == 0:
-        state.first_token[request] = token
-    elif settings.gaps:
-        state.gaps[bin_of(token - state.finish[request])] += 1
-    attribution.resume(state, settings, rep, seat, token)
+    if rep.doomed == 0 and not outages.redone(state, settings, request, seat.generated + 1):
+        token = rep.now + rep.staged_cost * settings.lag
+        if seat.generated == 0:
+            state.first_token[request] = token
+        elif settings.gaps:
+            state.gaps[bin_of(token - state.finish[request])] += 1
+        attribution.resume(state, settings, rep, seat, token)
     seat.generated += 1
     if seat.generated == seat.output:
         _finish(state, settings, rep, r, number)
@@ -40,6 +41,8 @@ def finish_prompt(state: State, settings: Record, rep: Record, r: Int, number: I
             rep.contexts += seat.target + 1
         return
     start_decoding(state, settings, rep, r, number, seat.target + 1)
+    if outages.redone(state, settings, request, seat.generated):
+        rep.redoing += 1
 
 
 @inlined
@@ -88,6 +91,9 @@ def _stop_decoding(state: State, settings: Record, rep: Record, r: Int, number: 
 @inlined
 def _finish(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
     """Stamp the end of a request; its seat and blocks return when the engine knows."""
+    if rep.doomed:
+        _note_leaving(state, rep, number, -1, rep.leaving)
+        return
     seat = state.seat[number]
     request = seat.request
     finish = rep.now + rep.staged_cost * settings.lag
@@ -213,6 +219,9 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         rep.prefills = 0
     elif seat.leave == rep.step:
         _unlink_leaving(state, rep, number)
+        if rep.doomed:
+            state.next_waiting[request] = rep.astray
+            rep.astray = request
         prefix.release(state, settings, rep, r, number)
         vacate(state, settings, rep, number)
         return
@@ -220,9 +229,7 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         _stop_decoding(state, settings, rep, r, number)
         rep.live -= 1
         ring.remove(state, settings, r, number)
-        state.generated[request] = seat.output - (seat.leave - rep.step)
-        state.finish[request] = rep.now + rep.staged_cost * settings.lag
-        attribution.pause(state, settings, rep, seat, state.finish[request])
+        _note_tokens(state, settings, rep, seat)
     prefix.release(state, settings, rep, r, number)
     vacate(state, settings, rep, number)
     state.next_waiting[request] = rep.queue_head
@@ -230,6 +237,21 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         rep.queue_tail = request
     rep.queue_head = request
     rep.queue_length += 1
+
+
+@inlined
+def _note_tokens(state: State, settings: Record, rep: Record, seat: Record) -> None:
+    """Remember how many tokens a request has that loses its seat, and when it got the last."""
+    if rep.doomed:
+        return  # `failing.settle` has done it
+    request = seat.request
+    tokens = seat.output - (seat.leave - rep.step)
+    state.generated[request] = tokens
+    if outages.redone(state, settings, request, tokens):
+        rep.redoing -= 1
+        return
+    state.finish[request] = rep.now + rep.staged_cost * settings.lag
+    attribution.pause(state, settings, rep, seat, state.finish[request])
 
 
 @inlined

@@ -18,7 +18,9 @@ from servetwin.units import CLOCK_END_PS
 
 __all__ = [
     "BRIDGE",
+    "CHUNK",
     "CLOCK_END",
+    "FAULT",
     "FOREVER",
     "GATE",
     "PREFIX",
@@ -31,6 +33,7 @@ __all__ = [
     "Flag",
     "Int",
     "Ints",
+    "Outages",
     "Record",
     "Shorts",
     "Stages",
@@ -63,14 +66,15 @@ SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
     # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
     # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
-    # has tables. `shift`: log2 of the block size, or -1. `stages`: how many of them `engines`
-    # have, whose lanes the replicas are; 0 where each has devices of its own.
+    # has tables. `shift`: log2 of the block size, or -1.
+    # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
+    # devices of its own. `fails`: engines do.
     "scheduler lag grows caching tiers hands_over fetches tabled "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn "
-    "stages engines swap"
+    "stages engines swap fails"
 )
 
 WORLD = _record(
@@ -90,6 +94,20 @@ BRIDGE = _record(
     "leaving block_ps latency_ps layers"
 )
 
+FAULT = _record(
+    # `next` is when an engine next fails, is detected or is back, `kind` which of these, and
+    # `engine` whose; `known` engines are known to be down. The last five are what
+    # `sim.failures.LOSSES` counts, the others what `Failures` says.
+    "detect restart restore_block lag replicated reroute "
+    "next kind engine known interrupted prompts prompt_tokens output_tokens rerouted"
+)
+
+CHUNK = _record(
+    # Prompt tokens of a seat in the plan `step`, the last that had some, and in the plan before.
+    "step",
+    "tokens before",
+)
+
 REPLICA = _record(
     # The plan that was made last has number `step` and was made at `now`; it and the
     # `jump` - 1 plans after it decode the same `batch` sequences, whose contexts sum to
@@ -105,6 +123,8 @@ REPLICA = _record(
     "seen_prefill seen_decode seen_iterations seen_context snapshot peak "
     # Finished requests whose seats and blocks return at the next boundary.
     "leaving_blocks "
+    # With failures: blocks in use before that plan, and when the iteration under way began.
+    "blocks_before begun "
     # With prefix caching: blocks that the jump's further plans have taken already, and
     # requests admitted so far. `anonymous` heads the blocks in use that nobody can find.
     "ahead admitted "
@@ -115,7 +135,11 @@ REPLICA = _record(
     # Seats that load or have loaded, and the first and last of the latter.
     "loading ready_head ready_tail "
     # Seats whose first decode in this pool is in that plan: the last ones in `prefilling`.
-    "joining",
+    "joining "
+    # `doomed`: a failure will interrupt the iteration under way, whose tokens never come.
+    # `redoing` of the `live` sequences decode tokens that their users have. `parked`: down, and
+    # idle since. `astray` heads requests without a seat whose last token was to come.
+    "doomed redoing parked astray",
 )
 
 SEAT = _record(
@@ -214,6 +238,31 @@ class Stages(NamedTuple):
     """Picoseconds of work it has been given."""
 
 
+class Outages(NamedTuple):
+    """Engines that fail; the arrays are empty where none can."""
+
+    fault: Records
+    """One FAULT."""
+    time: Ints
+    """When engines fail, by engine."""
+    back: Ints
+    """When each such failure is over; 0 as long as that is not known."""
+    first: Ints
+    """Where in `time` those of an engine begin."""
+    at: Ints
+    """By engine: the failure to come."""
+    detect_at: Ints
+    """By engine that has failed: when that is known, and below when it is back; or FOREVER."""
+    back_at: Ints
+    known: Shorts
+    """By engine: 1 where it is known to be down."""
+    chunk: Records
+    """CHUNK of each seat."""
+    had: Shorts
+    """By request: tokens that the user had when its engine last failed."""
+    retries: Shorts
+
+
 class Bridge(NamedTuple):
     """What a prefill pool and a decode pool share; the arrays are empty with one pool."""
 
@@ -252,6 +301,7 @@ class State(NamedTuple):
     loads: Loads
     bridge: Bridge
     stages: Stages
+    outages: Outages
     prefilling: Shorts
     """Seats with an unfinished prompt, (replicas, max_seqs); the first `prefills` count."""
     ring: Shorts

@@ -40,7 +40,8 @@ class Clock:
     def token(self, item: Work, now: int) -> None:
         """The request of `item` gets a token `now`."""
         request = item.request
-        if item.decode:
+        redone = request.sampled == request.delivered + 1 > 1
+        if item.decode and not redone:
             others = self.prefill_time - request.marks[0]
             begun = max(request.last_token, request.joined)
             request.decode_time += now - begun - others

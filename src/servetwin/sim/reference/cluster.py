@@ -110,6 +110,10 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
         from servetwin.sim.reference.pools import run_pools
 
         return run_pools(inputs, check=check)
+    if inputs.failures is not None:
+        from servetwin.sim.reference.failing import run_failing
+
+        return run_failing(inputs, inputs.failures, check=check)
     cluster = Cluster(inputs, check=check)
     cluster.run()
     return outcome_of(cluster)

@@ -59,7 +59,7 @@ class Engines:
     def rouse(self, home: int, now: int) -> None:
         """Have an idle replica plan."""
         replica = self.replicas[home]
-        if replica.busy_until == NOT_YET:
+        if replica.busy_until == NOT_YET and not replica.down:
             replica.busy_until = now
             heapq.heappush(self.events, (now, self.iteration_kind, home))
 

@@ -9,6 +9,7 @@ from servetwin.cache.reference import Block, make_pool
 from servetwin.cache.reference import BlockPool as Cache
 from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.reference.state import BlockPool, Request
+from servetwin.units import NOT_YET
 
 __all__ = ["PrefixPool"]
 
@@ -23,6 +24,7 @@ class PrefixPool(BlockPool):
 
     def __init__(self, capacity: int, block_size: int, prefixes: Prefixes) -> None:
         super().__init__(capacity, block_size)
+        self.prefixes = prefixes
         self.cache = _cache_of(prefixes, capacity)
         self.held: dict[Request, list[Block]] = {}
         self.filled: dict[Request, int] = {}
@@ -62,7 +64,7 @@ class PrefixPool(BlockPool):
         self.filled[request] = len(hits)
         request.blocks = len(hits)
         request.computed = len(hits) * self.block_size
-        if request.preemptions == 0:
+        if request.first_scheduled == NOT_YET:
             request.cached_tokens = request.computed
         self._count()
 
@@ -88,6 +90,14 @@ class PrefixPool(BlockPool):
             self.cache.release(block)
         del self.filled[request]
         request.blocks = 0
+        self._count()
+
+    def lose(self) -> None:
+        evictions = self.cache.evictions
+        self.cache = _cache_of(self.prefixes, self.capacity)
+        self.cache.evictions = evictions
+        self.held.clear()
+        self.filled.clear()
         self._count()
 
     def _count(self) -> None:

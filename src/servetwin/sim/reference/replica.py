@@ -37,6 +37,9 @@ class Replica:
         self.staged = Batch()
         self.held: list[Request] = []
         """Left, but their KV blocks are still to go to the decode pool."""
+        self.down = False
+        self.blocks_before = 0
+        """In use before the plan that was made last."""
         self.now = 0
         self.busy_until = NOT_YET
         self.iterations = 0
@@ -67,14 +70,16 @@ class Replica:
             self.executing = self._plan(now)  # the first plan ended in a preemption of itself
         if self.inputs.lag and self.executing.work:
             self.staged = self._plan(now)
-        self.busy_until = self._end(self.executing, now) if self.executing.work else NOT_YET
+        self.busy_until = self.run(self.executing, now) if self.executing.work else NOT_YET
         return finished
 
-    def _end(self, batch: Batch, now: int) -> int:
+    def run(self, batch: Batch, now: int) -> int:
+        """Begin `batch` at `now`; return when it ends."""
         return self.ring.pass_through(batch, now) if self.ring else now + batch.duration
 
     def _plan(self, now: int) -> Batch:
         self.now = now
+        self.blocks_before = self.pool.used
         if isinstance(self.pool, TieredPool):
             self.pool.now = now
         batch = self.planner(self.queues)
@@ -103,6 +108,8 @@ class Replica:
             if not item.samples or item.padding:
                 continue
             request.in_flight -= 1
+            if request.sampled <= request.delivered:
+                continue
             if request.first_token == NOT_YET:
                 request.first_token = now
             else:

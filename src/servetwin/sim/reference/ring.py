@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from servetwin.sim.reference.state import Batch
 from servetwin.sim.stages import Stages, up_to_edge
 
@@ -17,18 +19,30 @@ class Ring:
         self.busy = [0] * stages.count
         """Picoseconds in which each stage has worked, or will have."""
 
+    def fail(self, lost: Sequence[Batch]) -> None:
+        """Stop the stages; `lost` were under way, and do not count as work."""
+        self.free = [0] * self.stages.count
+        for batch in lost:
+            for stage in range(self.stages.count):
+                self.busy[stage] -= self._share(batch, stage)
+
     def pass_through(self, batch: Batch, now: int) -> int:
         """Send `batch`, planned `now`, through all stages; return when it leaves the last.
 
         While a stage computes one microbatch it fetches the KV of the next, so copies count
         only where they take longer than the computation. It takes 1 ps at least.
         """
-        stages, ready = self.stages, now
-        copies = stages.swap * (batch.contexts + batch.sequences + batch.prefill_tokens)
-        for stage in range(stages.count):
-            end = up_to_edge(batch.duration, stages.edges[stage + 1])
-            own = max(copies, end - up_to_edge(batch.duration, stages.edges[stage]))
+        ready = now
+        for stage in range(self.stages.count):
+            own = self._share(batch, stage)
             ready = max(ready, self.free[stage]) + own
             self.free[stage] = ready
             self.busy[stage] += own
         return max(ready, now + 1)
+
+    def _share(self, batch: Batch, stage: int) -> int:
+        """Picoseconds of `batch` in a stage."""
+        edges = self.stages.edges
+        copies = self.stages.swap * (batch.contexts + batch.sequences + batch.prefill_tokens)
+        end = up_to_edge(batch.duration, edges[stage + 1])
+        return max(copies, end - up_to_edge(batch.duration, edges[stage]))

@@ -26,6 +26,8 @@ class Router:
         self.tokens = [0] * replicas
         self.turn = 0
         self.random = SplitMix(seed)
+        self.down: set[int] = set()
+        """Replicas that are known to have failed."""
 
     def route(self, request: Request) -> int:
         """Choose a replica for `request` and remember that it has it."""
@@ -38,23 +40,26 @@ class Router:
         self.outstanding[replica] -= 1
         self.tokens[replica] -= request.input_tokens
 
+    def candidates(self) -> list[int]:
+        """The replicas that have not failed, as far as is known; all where that is none."""
+        replicas = range(len(self.outstanding))
+        return [r for r in replicas if r not in self.down] or list(replicas)
+
     def _choose(self, request: Request) -> int:
-        count = len(self.outstanding)
+        up = self.candidates()
         if self.policy == "round-robin":
-            self.turn += 1
-            return (self.turn - 1) % count
+            while True:
+                self.turn += 1
+                if (turn := (self.turn - 1) % len(self.outstanding)) in up:
+                    return turn
         if self.policy == "least-outstanding":
-            return self.outstanding.index(min(self.outstanding))
+            return min(up, key=self.outstanding.__getitem__)
         if self.policy == "least-tokens":
-            return self.tokens.index(min(self.tokens))
+            return min(up, key=self.tokens.__getitem__)
         if self.policy == "cache-aware":
-            ahead = [
-                tokens + request.input_tokens - pool.cached(request)
-                for tokens, pool in zip(self.tokens, self.pools, strict=True)
-            ]
-            return ahead.index(min(ahead))
-        first = self.random.below(count)
+            return min(up, key=lambda r: self.tokens[r] - self.pools[r].cached(request))
+        first = up[self.random.below(len(up))]
         if self.policy == "random":
             return first
-        second = self.random.below(count)
+        second = up[self.random.below(len(up))]
         return second if self.outstanding[second] < self.outstanding[first] else first

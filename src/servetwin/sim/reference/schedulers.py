@@ -29,6 +29,8 @@ class Queues:
     """Have their blocks, some of which are on their way from a tier below HBM."""
     ready: deque[Request] = field(default_factory=deque)
     """Have all of them, and are admitted before those who wait."""
+    ends: dict[Request, int] = field(default_factory=dict)
+    """When the load of each of those ends that have begun one."""
     begun: list[tuple[int, Request]] = field(default_factory=list)
     """Loads that nobody has looked at yet: when they end, and whose they are."""
     fetch: Callable[[Request, int], int] | None = None
@@ -75,6 +77,7 @@ class Queues:
             self.pool.begin(request)
             return True
         self.loading.append(request)
+        self.ends[request] = end
         self.begun.append((end, request))
         return False
 

@@ -52,6 +52,14 @@ class Request:
     last_token: int = NOT_YET
     finish: int = NOT_YET
     preemptions: int = 0
+    delivered: int = 0
+    """Tokens that the user had when its engine last failed; they are computed again."""
+    retries: int = 0
+
+    @property
+    def sampled(self) -> int:
+        """Output tokens that an iteration has sampled, since the request last began."""
+        return self.generated - self.in_flight
 
     @property
     def known_tokens(self) -> int:
@@ -118,6 +126,10 @@ class BlockPool:
     def release(self, request: Request) -> None:
         self.used -= request.blocks
         request.blocks = 0
+
+    def lose(self) -> None:
+        """All that the blocks held is gone, and nobody has any."""
+        self.used = 0
 
     def check_integrity(self, owners: list[Request]) -> None:
         assert 0 <= self.used <= self.capacity

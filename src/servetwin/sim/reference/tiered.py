@@ -9,6 +9,7 @@ from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.reference.cost import price_of_chunk
 from servetwin.sim.reference.prefix import PrefixPool
 from servetwin.sim.reference.state import BlockPool, Request
+from servetwin.units import NOT_YET
 
 __all__ = ["TieredPool", "pool_of"]
 
@@ -44,10 +45,14 @@ class TieredPool(PrefixPool):
         self.begin(request)
         self.grow(request, tokens)
         request.computed += count * size
-        if request.preemptions == 0:
+        if request.first_scheduled == NOT_YET:
             request.cached_tokens = request.computed
         request.kv_transfer += end - self.now
         return end
+
+    def lose(self) -> None:
+        super().lose()
+        self.tiers.lose()
 
     def check_integrity(self, owners: list[Request]) -> None:
         super().check_integrity(owners)

@@ -1,0 +1,224 @@
+"""The order of events where engines fail, as in `reference/failing.py`."""
+
+import numpy as np
+
+from servetwin.cache.kernel.reference import by_reference
+from servetwin.sim.kernel import failing
+from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
+from servetwin.sim.kernel.compile import entry, inlined, outlined
+from servetwin.sim.kernel.cost import duration
+from servetwin.sim.kernel.events import (
+    end_load,
+    go_on,
+    hand,
+    holds,
+    next_arrival,
+    reach,
+    reject,
+    take_arrival,
+    wake,
+)
+from servetwin.sim.kernel.router import choose_up
+from servetwin.sim.kernel.snapshots import take_before
+from servetwin.sim.kernel.stages import take_back
+from servetwin.sim.kernel.state import FOREVER, Flag, Int, Record, State
+from servetwin.sim.kernel.tree import set_time, soonest
+
+__all__ = ["run_failing_slice"]
+
+FAILED, DETECTED, BACK = range(3)
+"""Kinds of events of an engine, in this order at one time."""
+
+
+@entry
+def run_failing_slice(arrays: State, most_events: Int) -> Int:
+    """Simulate up to `most_events` events; the answers are those of `cluster.run_slice`."""
+    state = by_reference(arrays)
+    settings, fault = state.settings[0], state.outages.fault[0]
+    world, gate = state.world[0], state.gate[0]
+    stop = world.events + most_events
+    while world.events < stop:
+        arrival = next_arrival(state, world)
+        load = state.loads.time[0] if gate.loads > 0 else FOREVER
+        now = min(arrival, load, state.times[1])
+        if now == FOREVER and not _somebody_waits(state, settings):
+            return DONE
+        now = min(now, fault.next)
+        if now > world.snapshot_limit:
+            return NEEDS_ROWS
+        world.end = now
+        world.events += 1
+        if arrival == now:
+            request = take_arrival(state, settings, world)
+            if holds(settings, state.input_tokens[request], state.output_tokens[request]):
+                _send(state, settings, request, now)
+            else:
+                reject(state, settings, request, now)
+        elif load == now:
+            end_load(state, settings, now)
+        elif state.times[1] == now:
+            _iterate(state, settings, now)
+        elif fault.kind == FAILED:
+            _fail(state, settings, fault.engine, now)
+        elif fault.kind == DETECTED:
+            _detect(state, settings, fault.engine, now)
+        else:
+            _return(state, settings, fault.engine, now)
+        if world.overrun:
+            return OVERRUN
+    return PAUSED
+
+
+@outlined
+def _somebody_waits(state: State, settings: Record) -> Flag:
+    """Whether requests wait for an engine that is down."""
+    requests = np.int64(0)
+    for r in range(settings.replicas):
+        requests += state.outstanding[r]
+    return requests > 0
+
+
+@outlined
+def _send(state: State, settings: Record, request: Int, now: Int) -> None:
+    hand(state, settings, request, choose_up(state, settings, request, now), now)
+
+
+@outlined
+def _iterate(state: State, settings: Record, now: Int) -> None:
+    r = soonest(state.times, settings.leaves)
+    rep = state.replica[r]
+    reach(state, settings, rep, r, now)
+    if settings.lag and failing.next_failure(state, settings, r) < rep.now + rep.staged_cost:
+        failing.foresee(state, settings, rep, r)
+    if rep.redoing > 0 and rep.doomed == 0:
+        failing.redo(state, settings, rep)
+    go_on(state, settings, rep, r)
+    if rep.idle == 0:
+        failing.curb(state, settings, rep, r)
+
+
+@inlined
+def _look(state: State, time: Int, kind: Int, engine: Int) -> None:
+    """Remember an event to come, if it is the first."""
+    fault = state.outages.fault[0]
+    if (time, kind, engine) < (fault.next, fault.kind, fault.engine):
+        fault.next = time
+        fault.kind = kind
+        fault.engine = engine
+
+
+@outlined
+def _find_next(state: State, settings: Record) -> None:
+    outages = state.outages
+    outages.fault[0].next = FOREVER
+    for engine in range(settings.engines):
+        if outages.back_at[engine] == FOREVER:
+            _look(state, failing.next_failure(state, settings, engine), FAILED, engine)
+        _look(state, outages.detect_at[engine], DETECTED, engine)
+        _look(state, outages.back_at[engine], BACK, engine)
+
+
+@outlined
+def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
+    outages = state.outages
+    fault, at = outages.fault[0], outages.at[engine]
+    blocks = longest = np.int64(0)
+    for r in range(engine, settings.replicas, settings.engines):
+        rep = state.replica[r]
+        if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
+            take_before(state, settings, rep, r, now)
+        blocks += rep.blocks_before
+        if rep.idle == 0:
+            fault.interrupted += 1
+            if settings.lag == 0:
+                time = duration(state, settings, rep)
+                longest = max(longest, time)
+                if settings.stages > 0:
+                    take_back(state, settings, rep, r, time)
+    back = outages.back[at]
+    if back == 0:
+        back = now + failing.outage(state, now, blocks, longest)
+        outages.back[at] = back
+    for stage in range(settings.stages):
+        state.stages.free[engine, stage] = 0
+    for r in range(engine, settings.replicas, settings.engines):
+        _go_down(state, settings, r, now, back)
+    outages.detect_at[engine] = now + fault.detect
+    outages.back_at[engine] = back
+    outages.at[engine] = failing.skip(state, engine, at, back)
+    _find_next(state, settings)
+
+
+@inlined
+def _go_down(state: State, settings: Record, r: Int, now: Int, back: Int) -> None:
+    rep = state.replica[r]
+    replicated = state.outages.fault[0].replicated
+    if not replicated:
+        failing.begin_anew(state, settings, rep, r, now)
+    elif rep.idle == 0 and settings.lag == 0:
+        failing.run_again(state, settings, rep, r, back)
+    if rep.idle or not replicated:
+        # It looks busy with an iteration that never ends.
+        rep.parked = 1
+        rep.idle = 0
+        rep.open = 0
+        set_time(state.times, settings.leaves, r, FOREVER)
+
+
+@outlined
+def _detect(state: State, settings: Record, engine: Int, now: Int) -> None:
+    outages = state.outages
+    fault = outages.fault[0]
+    outages.detect_at[engine] = FOREVER
+    outages.known[engine] = 1
+    fault.known += 1
+    if fault.reroute and fault.known < settings.engines:
+        for r in range(engine, settings.replicas, settings.engines):
+            _reroute(state, settings, r, now)
+    _find_next(state, settings)
+
+
+@outlined
+def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
+    """Send those who wait to other engines, unless their last token is still to come, here."""
+    rep = state.replica[r]
+    if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
+        take_before(state, settings, rep, r, now)
+    left = rep.queue_length
+    request = np.int64(rep.queue_head)
+    rep.queue_head = -1
+    rep.queue_length = 0
+    while left > 0:
+        following = np.int64(state.next_waiting[request])
+        if state.finish[request] > now:
+            if rep.queue_head < 0:
+                rep.queue_head = request
+            else:
+                state.next_waiting[rep.queue_tail] = request
+            rep.queue_tail = request
+            state.next_waiting[request] = -1
+            rep.queue_length += 1
+        else:
+            state.outstanding[r] -= 1
+            state.outstanding_tokens[r] -= state.input_tokens[request]
+            state.next_waiting[request] = -1
+            state.outages.fault[0].rerouted += 1
+            _send(state, settings, request, now)
+        request = following
+        left -= 1
+
+
+@outlined
+def _return(state: State, settings: Record, engine: Int, now: Int) -> None:
+    outages = state.outages
+    outages.back_at[engine] = FOREVER
+    outages.known[engine] = 0
+    outages.fault[0].known -= 1
+    for r in range(engine, settings.replicas, settings.engines):
+        rep = state.replica[r]
+        if rep.parked:
+            rep.parked = 0
+            rep.idle = 1
+            if rep.queue_head >= 0 or rep.ready_head >= 0:
+                wake(state.times, settings, rep, r, now)
+    _find_next(state, settings)

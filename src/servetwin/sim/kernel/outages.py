@@ -1,0 +1,78 @@
+"""What plans and seats note for engines that may fail, and the arrays of `kernel/failing.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from servetwin.sim.failures import LOSSES, Failures
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.state import CHUNK, FAULT, FOREVER, Flag, Int, Outages, Record, State
+
+__all__ = ["failures_of", "make_outages", "note_chunk", "redone"]
+
+
+def make_outages(inputs: SimInputs, seats: int) -> Outages:
+    """All failures to come; empty arrays where nothing can fail."""
+    plan = inputs.failures
+    engines, n = (inputs.engines, len(inputs.workload)) if plan else (0, 0)
+    own = [_times_of(plan, engine) for engine in range(engines)] if plan else []
+    first = np.cumsum([0, *map(len, own)]).astype(np.int64)
+    time = np.array([time for times in own for time in times], np.int64)
+    fault = np.zeros(1, FAULT)
+    fault["next"] = FOREVER
+    if plan:
+        for name in ("detect", "restart", "restore_block", "lag", "replicated", "reroute"):
+            fault[name] = getattr(plan, name)
+        if plan.times:
+            fault["next"], fault["engine"] = min(zip(plan.times, plan.engines, strict=True))
+    return Outages(
+        fault=fault,
+        time=time,
+        back=np.zeros(time.size, np.int64),
+        first=first,
+        at=first[:-1].copy(),
+        detect_at=np.full(engines, FOREVER, np.int64),
+        back_at=np.full(engines, FOREVER, np.int64),
+        known=np.zeros(engines, np.int32),
+        chunk=np.zeros(seats if plan else 0, CHUNK),
+        had=np.zeros(n, np.int32),
+        retries=np.zeros(n, np.int32),
+    )
+
+
+def failures_of(state: State, inputs: SimInputs) -> dict[str, Any]:
+    """What `Outcome` has of failures; nothing where there can be none."""
+    if inputs.failures is None:
+        return {}
+    outages = state.outages
+    happened = np.flatnonzero(outages.back)
+    engine = np.searchsorted(outages.first, happened, side="right") - 1
+    rows = np.stack([outages.time[happened], engine, outages.back[happened]], axis=1)
+    return {
+        "outages": rows[np.lexsort((rows[:, 1], rows[:, 0]))],
+        "losses": np.array([outages.fault[0][name] for name in LOSSES], np.int64),
+        "retries": outages.retries,
+    }
+
+
+def _times_of(plan: Failures, engine: int) -> list[int]:
+    """When an engine fails."""
+    return [time for time, of in zip(plan.times, plan.engines, strict=True) if of == engine]
+
+
+@inlined
+def redone(state: State, settings: Record, request: Int, token: Int) -> Flag:
+    """Whether the user had that token of a request when its engine failed."""
+    return settings.fails and token <= state.outages.had[request]
+
+
+@outlined
+def note_chunk(state: State, rep: Record, number: Int, tokens: Int) -> None:
+    """The plan at work computes so many prompt tokens of a seat."""
+    chunk = state.outages.chunk[number]
+    chunk.before = chunk.tokens if chunk.step == rep.step - 1 else 0
+    chunk.step = rep.step
+    chunk.tokens = tokens
