@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import resolve_settings
-from servetwin.types import Deployment, Parallelism, Workload
+from servetwin.types import DecodePool, Deployment, Link, Parallelism, Workload
 from servetwin.workload.arrivals import AtOnce, ClosedLoop
 from servetwin.workload.generate import GeneratorSpec, generate
 from servetwin.workload.lengths import Fixed, Lengths, Uniform
 
-__all__ = ["METRICS", "MeasuredSet", "Point", "at_once", "between", "closed_loop", "deploy", "one"]
+__all__ = [
+    "METRICS",
+    "MeasuredSet",
+    "Point",
+    "at_once",
+    "between",
+    "closed_loop",
+    "deploy",
+    "in_pools",
+    "one",
+]
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +55,8 @@ class Point:
     """What each value is: see `predict.STATISTICS`; the mean over requests unless named."""
     fitted: frozenset[str] = frozenset()
     """Metrics on whose measured values something of ours was fitted."""
+    first_token_waits: bool = False
+    """With pools: the decode engine sends the first token, too, once it has the request."""
     polled: int = 0
     """Iterations after which the engine looks for new requests, which wait half as long."""
     profiles: str = ""
@@ -89,6 +101,20 @@ def _deploy(
     settings = resolve_settings(found, accelerator, dp=parallel.dp, **dict(engine))
     link = find_link(accelerator.link)
     return Deployment(found, accelerator, link, parallel, settings, replicas)
+
+
+def in_pools(prefill: Deployment, decode: Deployment, transfer: Link) -> Deployment:
+    """Two deployments as pools, with what their blocks move over."""
+    pool = DecodePool(
+        decode.accelerator,
+        decode.link,
+        transfer,
+        decode.parallelism,
+        decode.settings,
+        decode.replicas,
+        decode.router,
+    )
+    return replace(prefill, decode=pool)
 
 
 def at_once(requests: int, input_tokens: int, output_tokens: int) -> Callable[[], Workload]:

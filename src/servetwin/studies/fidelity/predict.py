@@ -75,6 +75,8 @@ def predict(
     if point.polled:
         wait = point.polled / 2 * float(latencies_ps(run.requests, "tpot").mean())
         run = simulate(point.deployment, _delayed(workload, round(wait)), cost, options)
+    if point.first_token_waits:
+        run = _sent_by_decode_engines(run)
     rejected = int((run.requests.status != Status.OK).sum())
     if rejected:
         return Prediction({}, cost.level, rejected)
@@ -115,6 +117,13 @@ def _delayed(workload: Workload, wait: int) -> Workload:
         return workload
     later = np.where(workload.parent >= 0, workload.think_time + wait, 0)
     return replace(workload, think_time=later)
+
+
+def _sent_by_decode_engines(run: RunResult) -> RunResult:
+    """The first token is seen when the decode engine plans the second."""
+    table = run.requests
+    assert table.handover is not None
+    return replace(run, requests=replace(table, first_token=table.first_token + table.handover))
 
 
 def _value(run: RunResult, metric: str, statistic: str) -> Floats:

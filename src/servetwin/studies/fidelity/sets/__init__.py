@@ -18,7 +18,9 @@ SETS = {
     "argonne": "argonne",
     "kavier-a10": "kavier_a10",
     "inferencex": "inferencex_silicon",
+    "inferencex-pools": "inferencex_silicon",
     "vllm-series": "vllm_throughput_power",
+    "vllm-series-pools": "vllm_throughput_power",
 }
 """Names of the sets, and their folders; modules are called as the sets."""
 

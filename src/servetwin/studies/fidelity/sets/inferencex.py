@@ -17,7 +17,19 @@ from servetwin.studies.fidelity.points import (
 from servetwin.studies.fidelity.sets import rows_of
 from servetwin.types import Parallelism
 
-__all__ = ["Layout", "layout_of", "load"]
+__all__ = [
+    "ENGINES",
+    "FORMATS",
+    "GPUS",
+    "REQUESTS",
+    "SHORTEST",
+    "Layout",
+    "Row",
+    "layout_of",
+    "load",
+    "measurement",
+    "model_of",
+]
 
 GPUS = {"b200_sxm": "B200", "b300_sxm": "B300", "gb200": "GB200", "h100_sxm": "H100-SXM"}
 MODELS = {
@@ -58,9 +70,9 @@ def load(folder: Path) -> MeasuredSet:
     seen: set[tuple[str, ...]] = set()
     for row in rows_of(folder / "silicon_half.csv"):
         layout = layout_of(row)
-        key = tuple(row[name] for name in ("silicon_ttft_ms", "silicon_tpot_ms", "isl", "osl"))
+        key = measurement(row)
         if row["mode"] != "agg":
-            found.left_out["disaggregated: waiting for pools"] += 1
+            found.left_out["disaggregated: in the set inferencex-pools"] += 1
         elif key in seen:
             found.left_out["listed twice"] += 1
         elif isinstance(layout, str):
@@ -69,6 +81,11 @@ def load(folder: Path) -> MeasuredSet:
             seen.add(key)
             found.points.append(_point(row, layout))
     return found
+
+
+def measurement(row: Row) -> tuple[str, ...]:
+    """What two listings of one measurement agree on."""
+    return tuple(row[name] for name in ("silicon_ttft_ms", "silicon_tpot_ms", "isl", "osl"))
 
 
 def layout_of(row: Row) -> Layout:
@@ -81,7 +98,7 @@ def layout_of(row: Row) -> Layout:
         max(1, int(row[name] or 1))
         for name in ("tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
     )
-    moe = find_model(_model(row)).mixture is not None
+    moe = find_model(model_of(row)).mixture is not None
     if "gap-analysis" in row["silicon_data_source"]:
         return Parallelism(tp=tp, dp=dp if moe else 1, ep=ep if moe else 1)
     devices = tp if tp > 1 else dp
@@ -93,12 +110,13 @@ def layout_of(row: Row) -> Layout:
     return Parallelism(tp=devices // ranks, dp=ranks, ep=min(ep, devices) if moe else 1)
 
 
-def _model(row: Row) -> str:
+def model_of(row: Row) -> str:
+    """The row's model as the catalog has it."""
     return MODELS.get(row["model_path"], row["model_path"])
 
 
 def _point(row: Row, layout: Parallelism) -> Point:
-    model, gpu, engine = _model(row), GPUS[row["system"]], ENGINES[row["backend"]]
+    model, gpu, engine = model_of(row), GPUS[row["system"]], ENGINES[row["backend"]]
     weights = FORMATS[row["moe_quant_mode"] or row["gemm_quant_mode"]]
     inputs, outputs = int(row["isl"]), int(row["osl"])
     named = re.search(r"silicon_concurrency=(\d+)", row["silicon_data_source"])
@@ -143,7 +161,7 @@ def _point(row: Row, layout: Parallelism) -> Point:
 def _is_fitted(row: Row) -> bool:
     """Whether the row is among those that may be fitted to."""
     return (
-        _model(row) in FIT_MODELS
+        model_of(row) in FIT_MODELS
         and GPUS[row["system"]] in FIT_GPUS
         and ENGINES[row["backend"]] in FIT_ENGINES
     )

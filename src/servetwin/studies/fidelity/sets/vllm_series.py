@@ -11,7 +11,7 @@ from servetwin.studies.fidelity.sets import rows_of
 from servetwin.types import Parallelism
 from servetwin.workload import read
 
-__all__ = ["load"]
+__all__ = ["MACHINES", "POOLS", "WORKLOAD", "load", "tokens_per_second"]
 
 WORKLOAD = "dataset/sharegpt_req300_rate10_llama.jsonl"
 MACHINES = {
@@ -29,7 +29,7 @@ def load(folder: Path) -> MeasuredSet:
     for path in sorted(folder.glob("figure_5/*/*_throughput.tsv")):
         machine, series = path.parent.name, path.name.removesuffix("_throughput.tsv")
         if series in POOLS:
-            found.left_out["disaggregated: waiting for pools"] += 1
+            found.left_out["disaggregated: in the set vllm-series-pools"] += 1
         elif machine in MACHINES and series in REPLICAS:
             found.points.append(_point(folder, path, machine, series))
         else:
@@ -47,15 +47,20 @@ SAID = (
 
 def _point(folder: Path, path: Path, machine: str, series: str) -> Point:
     gpu, model, tp = MACHINES[machine]
-    rows = [row["time_s\tthroughput"].split("\t") for row in rows_of(path)]
-    seconds, tokens = np.array(rows, dtype=np.float64).T
-    busy = seconds[tokens > 0]
     return Point(
         group=f"vLLM series, {machine}",
         label=f"{model}, {tp} x {gpu}, {series}",
         deployment=deploy(model, gpu, Parallelism(tp=tp), REPLICAS[series], max_model_len=8192),
         workload=lambda: read(folder / WORKLOAD),
-        measured=one(throughput=float(tokens.sum() / busy[-1])),
+        measured=one(throughput=tokens_per_second(path)),
         statistics={"throughput": "output"},
         tags={"gpu": gpu, "model": model, "engine": "vLLM"},
     )
+
+
+def tokens_per_second(path: Path) -> float:
+    """Of the whole run, from the first second to the last with tokens."""
+    rows = [row["time_s\tthroughput"].split("\t") for row in rows_of(path)]
+    seconds, tokens = np.array(rows, dtype=np.float64).T
+    busy = seconds[tokens > 0]
+    return float(tokens.sum() / busy[-1])
