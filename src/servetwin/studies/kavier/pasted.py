@@ -72,8 +72,8 @@ def mend(words: list[str]) -> Pasted:
 
 def _one_value(name: str, values: list[str], notes: list[str]) -> list[str]:
     """Return the value of an option as one word, or what the parser should complain about."""
-    if REMARK in values[1:]:
-        values = values[: values.index(REMARK)]
+    remark = (at for at, word in enumerate(values) if at and word.startswith(REMARK))
+    values = values[: next(remark, None)]
     if not values or not values[0].startswith("["):
         return values
     closed = next((at for at, word in enumerate(values) if word.endswith("]")), None)

@@ -34,6 +34,15 @@ def test_remarks_are_left_out() -> None:
     assert mended.notes == ("--rate: 'which means 100ms, 1s' is a remark, left out",)
 
 
+def test_a_remark_need_not_begin_with_a_blank() -> None:
+    assert mend(["--tokens", "8", "#none", "at", "all", "--x", "#1"]).words == [
+        "--tokens",
+        "8",
+        "--x",
+        "#1",
+    ]
+
+
 def test_a_list_without_end_ends_with_the_next_flag() -> None:
     mended = mend(["--llm", "[Llama-3-8B,", "--gpu", "A100"])
     assert mended.words == ["--llm", "[Llama-3-8B,", "--gpu", "A100"]
