@@ -10,6 +10,7 @@ __all__ = [
     "PART_NAMES",
     "PERCENTILE_COLUMNS",
     "duration",
+    "formatted",
     "heading",
     "latency_cells",
     "number",
@@ -61,6 +62,17 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:.{digits}g}"
     before_point = len(str(int(size))) if size >= 1 else 0
     return f"{value:,.{max(digits - before_point, 0)}f}"
+
+
+def formatted(value: float, specification: str) -> str:
+    """Format with the decimals of `,.2f`, or three digits where two of them would be lost.
+
+    So a small figure in a column of large ones does not look like nothing.
+    """
+    decimals = int(specification.rpartition(".")[2].removesuffix("f"))
+    if value != 0 and abs(value) < 10.0 ** (1 - decimals):
+        return f"{value:#.3g}"
+    return format(value, specification)
 
 
 def latency_cells(key: str, stats: dict[str, float | None]) -> tuple[str, list[str]]:

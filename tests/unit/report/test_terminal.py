@@ -14,7 +14,7 @@ from rich.console import Console
 
 from servetwin.report import print_summary
 from servetwin.report.facts import facts
-from servetwin.report.wording import latency_cells, number, outcome
+from servetwin.report.wording import formatted, latency_cells, number, outcome
 from servetwin.results import parse_slo, summary
 from servetwin.types import RunResult, Status
 from support.runs import Shape, request_table, synthetic_run
@@ -155,6 +155,22 @@ def test_strings_of_a_run_can_neither_style_nor_steer_the_terminal() -> None:
     assert "[red]m[/red]" in text
     assert "[bold]" in text
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize(
+    ("value", "specification", "shown"),
+    [
+        (1234.567, ",.2f", "1,234.57"),
+        (0.1, ",.2f", "0.10"),
+        (0.0052, ",.2f", "0.00520"),
+        (-0.0000213, ",.2f", "-2.13e-05"),
+        (0.0, ",.2f", "0.00"),
+        (3.2, ",.0f", "3.20"),
+        (32.0, ",.0f", "32"),
+    ],
+)
+def test_small_figures_do_not_look_like_none(value: float, specification: str, shown: str) -> None:
+    assert formatted(value, specification) == shown
 
 
 @given(st.floats(1e-9, 1e12))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servetwin.errors import InputError
+from servetwin.report.wording import formatted
 from servetwin.studies.kavier_experiments.outcome import Column, Outcome, Row, Table
 
 if TYPE_CHECKING:
@@ -151,4 +152,6 @@ def _grid(table: Table) -> Any:
 def _cell(value: Any, specification: str) -> str:
     if value is None:
         return "-"
+    if specification.endswith("f"):
+        return formatted(value, specification)
     return format(value, specification) if specification else str(value)
