@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from servetwin.report.wording import formatted
 from servetwin.studies.kavier.running import Done
 from servetwin.studies.kavier.settings import NO_PREFIX_CACHE, Sweep
 
@@ -26,6 +27,8 @@ HEADS = {
     "kv_cache": "KV",
 }
 """Shorter words for flags."""
+FIGURES = ("prefill h", "decode h", "hits %", "fragments", "kWh", "real s")
+"""Of each run of a sweep."""
 
 
 def _console() -> Console:
@@ -66,12 +69,12 @@ def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("prefill", _hours(figures["prefill_h"])),
         ("decode", _hours(figures["decode_h"])),
         ("prefill and decode", _hours(figures["total_h"])),
-        ("latency, mean", f"{figures['latency_mean_s']:,.3f} s"),
-        ("latency, 95 %", f"{figures['latency_p95_s']:,.3f} s"),
+        ("latency, mean", f"{formatted(figures['latency_mean_s'], ',.3f')} s"),
+        ("latency, 95 %", f"{formatted(figures['latency_p95_s'], ',.3f')} s"),
         ("prompt cache hits", f"{figures['cache_hits']:,} ({figures['hit_ratio']:.2%})"),
         ("fragments", f"{figures['fragments']:,}"),
-        ("simulated time", f"{figures['simulated_s']:,.0f} s"),
-        ("real time", f"{figures['wall_s']:,.3f} s"),
+        ("simulated time", f"{formatted(figures['simulated_s'], ',.0f')} s"),
+        ("real time", f"{formatted(figures['wall_s'], ',.3f')} s"),
         ("simulated over real", f"{figures['simulated_over_real']:,.0f}"),
     ]
     return rows + _energy(figures["energy"])
@@ -80,18 +83,19 @@ def _figures(figures: dict[str, Any]) -> list[tuple[str, str]]:
 def _energy(energy: dict[str, Any] | None) -> list[tuple[str, str]]:
     if energy is None:
         return []
-    rows = [("energy", f"{energy['wh'] / 1000:,.3f} kWh")]
+    rows = [("energy", f"{formatted(energy['wh'] / 1000, ',.3f')} kWh")]
     million = energy["per_million_tokens"]
-    rows.append(("energy, million tokens", f"{million['wh']:,.2f} Wh"))
+    rows.append(("energy, million tokens", f"{formatted(million['wh'], ',.2f')} Wh"))
     for name, unit, word in (("carbon_g", "gCO2e", "carbon"), ("usd", "$", "cost")):
         if energy[name] is not None:
-            rows.append((word, f"{energy[name]:,.2f} {unit}"))
-            rows.append((f"{word}, million tokens", f"{million[name]:,.4f} {unit}"))
+            rows.append((word, f"{formatted(energy[name], ',.2f')} {unit}"))
+            share = formatted(million[name], ",.4f")
+            rows.append((f"{word}, million tokens", f"{share} {unit}"))
     return rows
 
 
 def _hours(hours: float) -> str:
-    return f"{hours:,.2f} h" if hours >= 0.01 else f"{hours * 3600:.3f} s"
+    return f"{hours:,.2f} h" if hours >= 0.1 else f"{formatted(hours * 3600, ',.3f')} s"
 
 
 def _pairs(console: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
@@ -105,30 +109,62 @@ def _pairs(console: Console, title: str, rows: Sequence[tuple[str, str]]) -> Non
 
 
 def _table(console: Console, sweep: Sweep, done: Sequence[Done]) -> None:
-    """One row a run: what varies, then hours, hits, fragments, energy and real time."""
+    """One row a run: what varies, then hours, hits, fragments, energy and real time.
+
+    Where that is too wide, two tables of numbered runs, one above the other.
+    """
     first = done[0].run.described()
     fixed = [
         f"{name} {first[name]}" for name in ("llm", "gpu", "model") if name not in sweep.varied
     ]
     console.print(", ".join(fixed), style="bold", markup=False)
+    numbers = [str(number) for number in range(1, len(done) + 1)]
+    settings = [[_setting(run, name) for name in sweep.varied] for run in done]
+    figures = [_row(run.figures) for run in done]
+    heads = [HEADS.get(name, name) for name in sweep.varied]
+    whole = _grid((*heads, *FIGURES), [[*a, *b] for a, b in zip(settings, figures, strict=True)])
+    if _width(console, whole) <= console.width:
+        console.print(whole)
+        return
+    for titles, rows in ((heads, settings), (FIGURES, figures)):
+        numbered = [[number, *row] for number, row in zip(numbers, rows, strict=True)]
+        console.print(_grid(("run", *titles), numbered))
+        if titles is heads:
+            console.print()
+
+
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Figures to the right, and only the path of a trace may be broken."""
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for name in sweep.varied:
-        table.add_column(HEADS.get(name, name), overflow="fold")
-    for head in ("prefill h", "decode h", "hits %", "fragments", "kWh", "real s"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for run in done:
-        figures = run.figures
-        energy = figures["energy"]
-        table.add_row(
-            *(_setting(run, name) for name in sweep.varied),
-            f"{figures['prefill_h']:,.2f}",
-            f"{figures['decode_h']:,.2f}",
-            f"{100 * figures['hit_ratio']:.2f}",
-            f"{figures['fragments']:,}",
-            "-" if energy is None else f"{energy['wh'] / 1000:,.1f}",
-            f"{figures['wall_s']:.2f}",
+    for head in heads:
+        right = head in FIGURES or head == "run"
+        table.add_column(
+            head,
+            justify="right" if right else "left",
+            no_wrap=head != "trace",
+            overflow="fold",
         )
-    console.print(table)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _width(console: Console, table: Table) -> int:
+    """Columns that a table takes where nothing is broken."""
+    return console.measure(table, options=console.options.update(width=10_000)).maximum
+
+
+def _row(figures: dict[str, Any]) -> list[str]:
+    """The figures of one run, in the order of FIGURES."""
+    energy = figures["energy"]
+    return [
+        formatted(figures["prefill_h"], ",.2f"),
+        formatted(figures["decode_h"], ",.2f"),
+        f"{100 * figures['hit_ratio']:.2f}",
+        f"{figures['fragments']:,}",
+        "-" if energy is None else formatted(energy["wh"] / 1000, ",.1f"),
+        f"{figures['wall_s']:,.3f}",
+    ]
 
 
 def _setting(done: Done, name: str) -> str:

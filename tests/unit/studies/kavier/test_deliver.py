@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,32 @@ def test_a_run_without_prefix_cache_is_called_so(
     rows = [line.split()[:2] for line in shown.splitlines()[2:5]]
     assert rows == [["4", "8"], ["4", "16"], ["none", "-"]]
     assert "note: energy and carbon include a PUE of 1.5" in shown
+
+
+def test_a_small_trace_is_not_told_in_zeros(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--llm", "Llama-3-8B", "--gpu", "A10", "--trace", str(folder / "trace.csv")]
+    with pytest.raises(SystemExit):
+        main(["study", "kavier", *words, "--price", "1"])
+    figures = dict(re.findall(r"^(\S.*?)  +(\S+) (?:kWh|\$|s)$", capsys.readouterr().out, re.M))
+    assert 0 < float(figures["energy"]) < 0.001
+    assert 0 < float(figures["cost"]) < 0.001
+    assert 0 < float(figures["decode"]) < 1
+
+
+def test_a_wide_sweep_breaks_no_word_and_keeps_to_80_columns(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--llm", "Llama-3-8B", "--gpu", "[A10,A100]", "--trace", str(folder / "trace.csv")]
+    words += ["--cache_scope", "[session,global]", "--max_cached_prompts", "[8,16]"]
+    words += ["--prefix_cache_min_tokens", "[1024,2048]", "--prefix_cache_policy", "prefill"]
+    with pytest.raises(SystemExit):
+        main(["study", "kavier", *words, "--kv_cache", "[on, off]"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["run", "gpu", "KV", "prefix", "prompts", "scope"]
+    assert lines[2].split() == ["1", "A10", "on", "1024", "8", "session"]
+    assert lines[33].split() == ["32", "A100", "off", "2048", "16", "global"]
+    assert lines[35].startswith("run  prefill h  decode h  hits %  fragments")
+    assert lines[36].split()[0] == "1"
