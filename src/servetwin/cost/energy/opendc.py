@@ -26,8 +26,8 @@ class PowerSource:
 
     joules: float
     """Sum of `energy_usage`, watt-seconds."""
-    carbon_g: float
-    """Sum of `carbon_emission`, grams."""
+    carbon_g: float | None
+    """Sum of `carbon_emission`, grams; None where the file has no such column."""
     rows: int
 
     @property
@@ -40,7 +40,7 @@ class Efficiency:
     """Kavier's three figures, each for a million tokens (input and output)."""
 
     wh_per_million_tokens: float
-    carbon_g_per_million_tokens: float
+    carbon_g_per_million_tokens: float | None
     price_per_million_tokens: float | None
     """In the currency of the price."""
 
@@ -48,17 +48,20 @@ class Efficiency:
 def read_power_source(path: Path) -> PowerSource:
     """Totals of the columns `energy_usage` and `carbon_emission`, read in batches.
 
-    Raises InputError for a file that cannot be read or has no rows, and for a column that is
-    missing or holds something else than numbers that are not negative.
+    Raises InputError for a file that cannot be read, has no rows or no energy, and for a
+    column that holds something else than numbers that are not negative.
     """
+    import pyarrow.parquet as pq
+
     joules, grams, rows = 0.0, 0.0, 0
-    for batch in number_columns(path, "OpenDC's powerSource.parquet", (ENERGY, CARBON)):
+    for batch in number_columns(path, "OpenDC's powerSource.parquet", (ENERGY,), (CARBON,)):
         joules += float(batch[ENERGY].sum())
         grams += float(batch[CARBON].sum())
         rows += batch[ENERGY].size
     if rows == 0:
         raise InputError(f"'{path}' has no rows: did the OpenDC run finish?")
-    return PowerSource(joules, grams, rows)
+    known = CARBON in pq.read_schema(path).names
+    return PowerSource(joules, grams if known else None, rows)
 
 
 def euro_per_million_tokens(price_per_hour: float, tokens_per_second: float) -> float:
@@ -86,4 +89,5 @@ def efficiency(
     price = None
     if price_per_hour is not None:
         price = euro_per_million_tokens(price_per_hour, tokens / total_latency_s)
-    return Efficiency(source.wh / tokens * 1e6, source.carbon_g / tokens * 1e6, price)
+    carbon = None if source.carbon_g is None else source.carbon_g / tokens * 1e6
+    return Efficiency(source.wh / tokens * 1e6, carbon, price)

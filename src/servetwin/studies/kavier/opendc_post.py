@@ -56,8 +56,8 @@ class PostProcessed:
     source: PowerSource
     price_per_hour: float | None
     notes: tuple[str, ...]
-    hourly: tuple[Floats, Floats] | None = None
-    """Generated joules and grams by hour; None where OpenDC's file was read."""
+    hourly: tuple[Floats, Floats | None] | None = None
+    """Generated joules and grams (None: unknown) by hour; None where OpenDC's file was read."""
 
     def describe(self) -> dict[str, Any]:
         """Plain values for JSON: totals, then figures for a million tokens."""
@@ -95,11 +95,14 @@ def post_process(tasks: Path, opendc: str, rates: Rates, gpu: str | None = None)
     price = _price(rates)
     path = Path(opendc)
     if path.is_file() or (opendc != GENERATED and path.name != "powerSource.parquet"):
-        return PostProcessed(found, read_power_source(path), price, ())
+        source = read_power_source(path)
+        absent = () if source.carbon_g is not None else (f"no carbon: '{path}' states none",)
+        return PostProcessed(found, source, price, absent)
     joules, grams, notes = generate_power(tasks.with_name(FRAGMENTS), found, rates, gpu)
     if opendc != GENERATED:
         notes = (f"'{opendc}' does not exist; instead: power of our own", *notes)
-    source = PowerSource(float(joules.sum()), float(grams.sum()), joules.size)
+    carbon = None if grams is None else float(grams.sum())
+    source = PowerSource(float(joules.sum()), carbon, joules.size)
     return PostProcessed(found, source, price, notes, (joules, grams))
 
 
@@ -130,11 +133,12 @@ def read_tasks(path: Path) -> Tasks:
 
 def generate_power(
     fragments: Path, tasks: Tasks, rates: Rates, gpu: str | None
-) -> tuple[Floats, Floats, tuple[str, ...]]:
+) -> tuple[Floats, Floats | None, tuple[str, ...]]:
     """Joules and grams of each hour, fragments one after the other, by the meta-model.
 
     Every fragment draws what the power models say of its `gpu_usage / gpu_capacity`. The
-    device is `gpu`, or the one of Kavier's library with the capacity of the tasks.
+    device is `gpu`, or the one of Kavier's library with the capacity of the tasks. Grams are
+    None where `rates` state no carbon.
     """
     from servetwin.cost.energy import HourlySeries, default_meta_model, device_power
 
@@ -151,7 +155,7 @@ def generate_power(
     )
     if rates.carbon is None:
         notes = (*notes, "no carbon: give --carbon, gCO2e/kWh")
-        return joules, np.zeros_like(joules), notes
+        return joules, None, notes
     intensity: float | Floats
     if isinstance(rates.carbon, HourlySeries):
         intensity = rates.carbon.mean(hours, hours + 3600)
@@ -209,11 +213,12 @@ def write_power(path: Path, found: PostProcessed) -> None:
     assert found.hourly is not None, "power was read, not generated"
     joules, grams = found.hourly
     hours = np.arange(1, joules.size + 1, dtype=np.int64)
-    table = {
+    table: dict[str, Any] = {
         "timestamp": hours * MS_PER_HOUR,
         "source_name": [f"servetwin, {GENERATED}"] * joules.size,
         "power_draw": joules / 3600,
         "energy_usage": joules,
-        "carbon_emission": grams,
     }
+    if grams is not None:
+        table["carbon_emission"] = grams
     pq.write_table(pa.table(table), path)

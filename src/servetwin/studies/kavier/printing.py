@@ -182,20 +182,24 @@ def show_efficiency(content: dict[str, Any], written: Sequence[Path]) -> None:
     rows = [
         ("tasks", f"{content['tasks']:,}"),
         ("tokens", f"{content['tokens']:,}"),
-        ("GPU hours", f"{content['gpu_hours']:,.3f}"),
+        ("GPU hours", formatted(content["gpu_hours"], ",.3f")),
         ("tokens/s", f"{content['tokens_per_s']:,.1f}"),
-        ("energy", f"{content['energy_wh']:,.2f} Wh"),
-        ("CO2", f"{content['carbon_g']:,.2f} g"),
-        ("energy, million tokens", f"{content['wh_per_million_tokens']:,.3f} Wh"),
-        ("CO2, million tokens", f"{content['carbon_g_per_million_tokens']:,.3f} g"),
+        ("energy", _amount(content["energy_wh"], ",.2f", "Wh")),
+        ("CO2", _amount(content["carbon_g"], ",.2f", "g")),
+        ("energy, million tokens", _amount(content["wh_per_million_tokens"], ",.3f", "Wh")),
+        ("CO2, million tokens", _amount(content["carbon_g_per_million_tokens"], ",.3f", "g")),
     ]
     if content["cost"] is not None:
-        rows.append((f"cost at {content['price_per_hour']:g}/h", f"{content['cost']:,.4f}"))
         price = content["price_per_million_tokens"]
-        rows.append(("cost, million tokens", f"{price:,.4f}"))
+        rows.append((f"cost at ${content['price_per_hour']:g}/h", f"{content['cost']:,.4f} $"))
+        rows.append(("cost, million tokens", f"{price:,.4f} $"))
     _pairs(console, "Efficiency", rows)
     for note in content["notes"]:
         console.print(f"note: {note}", markup=False)
     if written:
         names = ", ".join(str(path) for path in written)
         console.print(f"Written: {names}", markup=False, soft_wrap=True)
+
+
+def _amount(value: float | None, specification: str, unit: str) -> str:
+    return "-" if value is None else f"{formatted(value, specification)} {unit}"

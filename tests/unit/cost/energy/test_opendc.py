@@ -43,6 +43,12 @@ def test_the_published_formula_and_its_slip():
     assert euro_per_million_tokens(price, tokens / latency_ms) == pytest.approx(1000 * right)
 
 
+def test_carbon_that_nobody_stated_is_unknown_not_nothing(tmp_path):
+    found = read_power_source(written(tmp_path, energy_usage=[3600.0]))
+    assert (found.wh, found.carbon_g) == (1.0, None)
+    assert efficiency(found, 1, 1.0).carbon_g_per_million_tokens is None
+
+
 def test_whole_numbers_are_numbers(tmp_path):
     path = written(tmp_path, energy_usage=[1, 2], carbon_emission=[0, 0])
     assert read_power_source(path).joules == 3.0
@@ -51,7 +57,7 @@ def test_whole_numbers_are_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"energy_usage": [1.0]}, "no column carbon_emission"),
+        ({"carbon_emission": [1.0]}, "no column energy_usage"),
         ({"energyUsage": [1.0], "carbon_emission": [1.0]}, "did you mean energyUsage"),
         ({"energy_usage": ["a"], "carbon_emission": [1.0]}, "column energy_usage: string"),
         ({"energy_usage": [1.0, -1.0], "carbon_emission": [1.0, 1.0]}, "row 1: -1"),

@@ -129,6 +129,18 @@ def test_generated_power_is_that_of_the_run_and_can_be_read_again(exported: Path
     assert read_power_source(power).joules == pytest.approx(found.source.joules)
 
 
+def test_without_an_intensity_carbon_is_unknown(exported: Path) -> None:
+    found = post_process(exported, "generated", Rates())
+    assert found.describe()["carbon_g"] is None
+    assert "no carbon: give --carbon, gCO2e/kWh" in found.notes
+    power = exported.with_name("again.parquet")
+    write_power(power, found)
+    again = post_process(exported, str(power), Rates())
+    assert again.describe()["carbon_g_per_million_tokens"] is None
+    assert again.describe()["energy_wh"] == pytest.approx(found.describe()["energy_wh"])
+    assert again.notes == (f"no carbon: '{power}' states none",)
+
+
 def test_a_missing_power_source_is_generated_and_said(exported: Path) -> None:
     found = post_process(exported, "nowhere/powerSource.parquet", Rates())
     assert "does not exist" in found.notes[0]
