@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA", "PostJob", "SimulationJob", "post_processing", "simulations"]
 
 SCHEMA = "servetwin.kavier/1"
-SUMMARY, EFFICIENCY, POWER = "summary.json", "efficiency.json", "powerSource.parquet"
+SUMMARY, EFFICIENCY = "summary.json", "efficiency.json"
 
 RUN_FILES = tuple(
     f"{name}{kind}.parquet" for name in ("tasks", "fragments") for kind in ("", ".partial")
@@ -145,7 +145,7 @@ def post_processing(job: PostJob, json: bool) -> None:
 def _write(out: Path | None, found: PostProcessed, text: str) -> list[Path]:
     """Write the figures, and generated power where a folder is named to hold it."""
     from servetwin.results.output import Writer, replace_file, write_together
-    from servetwin.studies.kavier.opendc_post import write_power
+    from servetwin.studies.kavier.opendc_post import POWER_SOURCE, write_power
 
     def save(path: Path) -> None:
         path.write_text(text, encoding="utf-8")
@@ -159,6 +159,6 @@ def _write(out: Path | None, found: PostProcessed, text: str) -> list[Path]:
         raise InputError(f"--out {out}: is a file; name a folder, or a file ending in .json")
     writers: dict[str, Writer] = {}
     if found.hourly is not None:
-        writers[POWER] = lambda path: write_power(path, found)
+        writers[POWER_SOURCE] = lambda path: write_power(path, found)
     write_together(out, {**writers, EFFICIENCY: save}, ())
     return [out / name for name in (*writers, EFFICIENCY)]

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 GENERATED = "generated"
 """Value of --opendc that asks for power of our own, without OpenDC."""
 FRAGMENTS = "fragments.parquet"
+POWER_SOURCE = "powerSource.parquet"
+"""What OpenDC calls its file, and the document, whose commands should run without OpenDC."""
 MS_PER_HOUR = 3_600_000
 MOST_HOURS = 10_000_000
 LEVELS = 1001
@@ -94,7 +96,12 @@ def post_process(tasks: Path, opendc: str, rates: Rates, gpu: str | None = None)
     found = read_tasks(tasks)
     price = _price(rates)
     path = Path(opendc)
-    if path.is_file() or (opendc != GENERATED and path.name != "powerSource.parquet"):
+    if not path.is_file() and opendc != GENERATED and path.name != POWER_SOURCE:
+        raise InputError(
+            f"--opendc '{opendc}': no such file; '{GENERATED}' stands for power of our own, and so "
+            f"does a {POWER_SOURCE} that does not exist"
+        )
+    if path.is_file():
         source = read_power_source(path)
         absent = () if source.carbon_g is not None else (f"no carbon: '{path}' states none",)
         return PostProcessed(found, source, price, absent)

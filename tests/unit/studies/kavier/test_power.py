@@ -144,7 +144,7 @@ def test_without_an_intensity_carbon_is_unknown(exported: Path) -> None:
 def test_a_missing_power_source_is_generated_and_said(exported: Path) -> None:
     found = post_process(exported, "nowhere/powerSource.parquet", Rates())
     assert "does not exist" in found.notes[0]
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such file; 'generated' stands for power of our own"):
         post_process(exported, "nowhere/other.parquet", Rates())
 
 
