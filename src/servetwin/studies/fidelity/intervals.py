@@ -27,6 +27,9 @@ METRICS = ("ttft", "tpot", "e2e", "throughput")
 OTHER_QUANTITIES = frozenset([("mlenergy", "tpot")])
 """Metrics of a set that are not what the metric means: here, medians of gaps between tokens."""
 
+POOLS = frozenset(["inferencex-pools", "vllm-series-pools"])
+"""Sets of runs with two pools: no intervals are claimed for such runs from the few there are."""
+
 FEWEST = 5
 """Ratios from which a band is fitted; with fewer, that of the pace serves."""
 
@@ -73,7 +76,7 @@ def ratios_of(rows: Iterable[Mapping[str, str]]) -> list[Ratio]:
     """Take from fidelity-points.csv what says something about a run's means.
 
     Left out are points on which something was fitted, requests by themselves, other engines,
-    and metrics that mean something else.
+    two pools, and metrics that mean something else.
     """
     return [
         Ratio(
@@ -87,6 +90,7 @@ def ratios_of(rows: Iterable[Mapping[str, str]]) -> list[Ratio]:
         )
         for row in rows
         if row["engine"] == ENGINE
+        and row["set"] not in POOLS
         and row["metric"] in METRICS
         and row["fitted"] == "False"
         and row["values"] == "1"
