@@ -17,7 +17,10 @@ from servetwin.workload.parsing.text import check_file, is_folder, shown, text_l
 __all__ = ["detect_format"]
 
 _TABLES = {"azure": azure.COLUMNS, "vidur": vidur.COLUMNS, "kavier": kavier.COLUMNS}
-_HINT = "name the columns of your own log with a mapping (--map input=…,output=…)"
+_HINT = (
+    "name the columns of your own log: servetwin simulate and servetwin workload convert take "
+    "--map input=…,output=…"
+)
 
 
 def detect_format(path: str | Path) -> str:

@@ -98,7 +98,11 @@ CASES = [
     (MOONCAKE.replace("[0]", "[1.5]"), "F:1: key 'hash_ids': a block id is not a whole number"),
     (MOONCAKE.replace("[0]", '"abc"'), "F:1: key 'hash_ids': a list of block ids is needed"),
     ('{"timestamp": 0, "input_length": 5}', "F:1: no key 'output_length'; the nearest is 'input"),
-    ('{"prompt": 1}', "F:1: keys 'prompt' are of no known trace; name the columns of your own"),
+    (
+        '{"prompt": 1}',
+        "F:1: keys 'prompt' are of no known trace; name the columns of your own log: servetwin "
+        "simulate and servetwin workload convert take --map input=",
+    ),
     ('{"a": ' + "[" * 100_000, "F:1: the JSON is nested too deeply"),
     ("[[1, 2], [3]]", "F: entry 2: [3] is not a pair [prompt, generated]"),
     ("[[1, 2], [3, -1]]", "F: entry 2: number 'generated': -1 is negative; a number of tokens"),
