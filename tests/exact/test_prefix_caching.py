@@ -204,8 +204,6 @@ def test_names_that_nobody_shares_change_nothing(scheduler: str) -> None:
     """Where nobody is preempted, who could hit the own blocks."""
     compared = 0
 
-    @settings(max_examples=40)
-    @given(sim_inputs(Shape(scheduler, "least-outstanding", caching=True)))
     def check(inputs: SimInputs) -> None:
         nonlocal compared
         hashes = inputs.workload.block_hashes
@@ -222,5 +220,7 @@ def test_names_that_nobody_shares_change_nothing(scheduler: str) -> None:
         assert not found.cached_tokens.any()
         assert_same(without, replace(found, cached_tokens=None))
 
-    check()
+    for number in range(4):  # one stream of examples may be crowded throughout
+        shape = Shape(scheduler, "least-outstanding", caching=True)
+        try_examples(check, sim_inputs(shape), 20, number)
     assert compared >= 8

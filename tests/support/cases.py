@@ -51,8 +51,9 @@ def iteration_costs() -> st.SearchStrategy[IterationCost]:
         linear = np.concatenate([[0], 1 + np.cumsum(steps)]).astype(np.int64)
         heads = draw(st.lists(st.integers(0, 3), min_size=1, max_size=8))
         window = draw(st.sampled_from([0, 0, 5, 40]))
+        base = draw(st.integers(0, 20))
         return IterationCost(
-            base=draw(st.integers(0, 20)),
+            base=base,
             linear=linear * draw(st.sampled_from([1, 1000])),
             linear_slope=draw(st.integers(0, 7)),
             head=np.concatenate([[0], np.cumsum(heads)]).astype(np.int64),
@@ -65,12 +66,22 @@ def iteration_costs() -> st.SearchStrategy[IterationCost]:
             decode_window_ctx=draw(st.integers(0, 2)) if window else 0,
             prefill_window_attn=draw(st.sampled_from([0, 900])) if window else 0,
             attention=draw(st.one_of(st.none(), attention_tables())),
+            speculation=draw(st.one_of(st.none(), st.none(), drafts(base))),
         )
 
     return build()
 
 
 MOST_SEATS = 10
+
+
+@st.composite
+def drafts(draw: st.DrawFn, base: int) -> NDArray[np.int64]:
+    """What drafted tokens add or spare; an iteration lasts 1 ps all the same."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    table = rng.integers(-base, 16, MOST_SEATS + 1)
+    table[0] = 0
+    return table
 
 
 @st.composite

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
+from servetwin.cost.stages import lane_blocks
 from servetwin.errors import InputError
 from servetwin.sim.failures import Failures
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import Prefixes
-from servetwin.sim.stages import Stages, lane_blocks, lane_settings, stages_of
+from servetwin.sim.stages import Stages, lane_settings, stages_of
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
 from servetwin.types.result import TokenGaps

@@ -23,7 +23,6 @@ __all__ = [
     "SHARE_BITS",
     "Stages",
     "engine_count",
-    "lane_blocks",
     "lane_settings",
     "merge_lanes",
     "stage_use",
@@ -71,12 +70,6 @@ def lane_settings(deployment: Deployment) -> EngineSettings:
         return settings
     seats = max(1, settings.max_num_seqs // pipeline.microbatches)
     return replace(settings, max_num_seqs=seats, async_scheduling=False)
-
-
-def lane_blocks(deployment: Deployment, blocks: int) -> int:
-    """KV blocks of one lane, of those that fit on the devices."""
-    pipeline = deployment.parallelism.pipeline
-    return blocks if pipeline is None else blocks // (pipeline.resident or pipeline.microbatches)
 
 
 def engine_count(inputs: SimInputs) -> int:

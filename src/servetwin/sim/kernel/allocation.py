@@ -55,7 +55,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
     _check_size(inputs, seats, ring_size)
     leaves = 1 << (count - 1).bit_length()
     child, sibling, think, roots = _relations(inputs)
-    columns = empty_columns(n)
+    columns, drafts = empty_columns(n), inputs.cost.speculation
     return State(
         settings=_settings(inputs, seats, ring_size, leaves, fetches),
         world=_world(inputs, roots.size or n),
@@ -74,6 +74,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         linear=inputs.cost.linear,
         head=inputs.cost.head,
         attention=attention_arrays(inputs.cost.attention),
+        speculation=np.zeros(0, np.int64) if drafts is None else drafts,
         times=np.full(2 * leaves, FOREVER, np.int64),
         outstanding=np.zeros(count, np.int64),
         outstanding_tokens=np.zeros(count, np.int64),
@@ -202,6 +203,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "interval": inputs.snapshot_interval,
         "gaps": int(inputs.token_gaps),
         "tabled": int(cost.attention is not None),
+        "speculating": int(cost.speculation is not None),
         "closed_loop": int(inputs.workload.closed_loop),
         "stages": inputs.stages.count if inputs.stages else 0,
         "engines": inputs.engines,

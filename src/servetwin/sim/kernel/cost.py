@@ -94,4 +94,6 @@ def _of_tokens(state: State, settings: Record, replica: Record, tokens: Int, sam
     if settings.window > 0:
         seen = min(replica.contexts, settings.window * replica.batch)
         total += settings.decode_window_ctx * seen
+    if settings.speculating:
+        total += state.speculation[replica.batch]
     return total

@@ -66,10 +66,10 @@ SETTINGS = _record(
     # `lag`: iterations between a plan and knowing its outcome. `grows`: KV blocks are taken
     # as contexts grow. `caching`: inputs share blocks. `tiers`: how many lie below
     # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
-    # has tables. `shift`: log2 of the block size, or -1.
+    # has tables. `speculating`: decodes have one. `shift`: log2 of the block size, or -1.
     # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
     # devices of its own. `fails`: engines do.
-    "scheduler lag grows caching tiers hands_over fetches tabled "
+    "scheduler lag grows caching tiers hands_over fetches tabled speculating "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
@@ -313,6 +313,8 @@ class State(NamedTuple):
     linear: Ints
     head: Ints
     attention: Attention
+    speculation: Ints
+    """As `IterationCost` has it; empty without."""
     times: Ints
     """Tournament tree of the replicas' next events: the least is at [1]."""
     outstanding: Ints

@@ -28,6 +28,8 @@ def duration(cost: IterationCost, batch: Batch) -> int:
     total += _look_up(cost.head, cost.head_slope, sum(item.samples for item in batch.work))
     total += len(decodes) * cost.decode_seq + cost.decode_ctx * contexts
     total += cost.decode_window_ctx * min(contexts, cost.window * len(decodes))
+    if cost.speculation is not None:
+        total += int(cost.speculation[len(decodes)])
     total += len(chunks) * cost.prefill_chunk
     pairs = sum(item.tokens * (2 * item.done + item.tokens) for item in chunks)
     attention = cost.prefill_attn * pairs
