@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.report import series
-from servetwin.report.wording import PART_NAMES
+from servetwin.report.wording import PART_NAMES, part_names
 from servetwin.results.output import replace_file
 from servetwin.types import RequestTable, RunResult, Timeline
 
@@ -32,7 +32,8 @@ __all__ = [
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 PALETTE = [BLUE, VERMILLION, GREEN, PURPLE]
-SEVEN = [BLUE, "#56B4E9", GREEN, VERMILLION, "#E69F00", PURPLE, "#000000"]
+SEVEN = [BLUE, "#000000", GREEN, VERMILLION, "#E69F00", PURPLE, "#56B4E9"]
+"""Of the parts of a latency, in the order of PART_NAMES: a part keeps its colour."""
 SUFFIXES = (".png", ".svg", ".html")
 
 TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
@@ -132,11 +133,11 @@ def tokens_over_time(run: RunResult) -> alt.Chart | None:
 
 def time_parts(attribution: dict[str, Any]) -> alt.Chart:
     """What latencies consist of: of all requests, and of those at or above P99."""
-    groups = {"all": "all requests", "p99": "from P99 up"}
+    groups, names = {"all": "all requests", "p99": "from P99 up"}, part_names(attribution)
     rows = [
         {
             "bar": f"{name.upper()}, {groups[group]}",
-            "part": PART_NAMES[part],
+            "part": names[part],
             "share": share,
             "rank": rank,
         }
@@ -146,7 +147,8 @@ def time_parts(attribution: dict[str, Any]) -> alt.Chart:
         if (share := seconds / (sum(parts.values()) or 1.0)) > 0
     ]
     shown = [name for name in PART_NAMES.values() if any(row["part"] == name for row in rows)]
-    scale = alt.Scale(domain=shown, range=SEVEN[: len(shown)])
+    colours = dict(zip(PART_NAMES.values(), SEVEN, strict=True))
+    scale = alt.Scale(domain=shown, range=[colours[name] for name in shown])
     chart: alt.Chart = (
         chart_of(rows, "Where the time goes")
         .mark_bar()

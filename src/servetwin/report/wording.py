@@ -15,6 +15,7 @@ __all__ = [
     "latency_cells",
     "number",
     "outcome",
+    "part_names",
     "printable",
 ]
 
@@ -36,9 +37,9 @@ PART_NAMES = {
     "others_prefill": "prefill of others",
     "decode": "decode",
     "preemption": "preemption",
-    "rest": "prefill of others, preemption",
+    "rest": "prefill of others or preemption",
 }
-"""Keys of `metrics.attribution`, in words."""
+"""Keys of `metrics.attribution`, in words: see `part_names`."""
 
 ABSENT = "-"
 
@@ -189,12 +190,22 @@ def _slow(attribution: dict[str, Any] | None) -> dict[str, str]:
     """What the slowest hundredth spends its time with."""
     if attribution is None:
         return {}
-    return {f"Slow {name.upper()}": _shares(attribution[name]["p99"]) for name in ("ttft", "e2e")}
+    names = part_names(attribution)
+    return {
+        f"Slow {name.upper()}": _shares(attribution[name]["p99"], names) for name in ("ttft", "e2e")
+    }
 
 
-def _shares(parts: dict[str, float]) -> str:
+def part_names(attribution: dict[str, Any]) -> dict[str, str]:
+    """Parts in words; the rest of a TTFT is the prefill of others where nothing was preempted."""
+    if attribution["e2e"]["all"].get("preemption"):
+        return PART_NAMES
+    return {**PART_NAMES, "rest": PART_NAMES["others_prefill"]}
+
+
+def _shares(parts: dict[str, float], names: dict[str, str]) -> str:
     total = sum(parts.values()) or 1.0
-    shares = sorted(((seconds / total, PART_NAMES[part]) for part, seconds in parts.items()))[::-1]
+    shares = sorted(((seconds / total, names[part]) for part, seconds in parts.items()))[::-1]
     told = ", ".join(f"{share * 100:.0f} % {what}" for share, what in shares if share >= 0.005)
     length = f"{number(total)} s" if total >= 1 else f"{number(total * 1e3)} ms"
     return f"{length} from P99 up: {told}"

@@ -137,3 +137,22 @@ def test_a_wrong_suffix_or_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write to"):
         figures.save(chart, tmp_path / "nowhere" / "figure.svg")
     assert list(tmp_path.iterdir()) == []
+
+
+def parts(**seconds: float) -> dict[str, Any]:
+    """An attribution in which all requests are alike, of E2E; its TTFT has no decode."""
+    ttft = {"queue": seconds.get("queue", 0.0), "own_prefill": 0.2, "rest": 0.3}
+    return {name: {"all": one, "p99": one} for name, one in (("e2e", seconds), ("ttft", ttft))}
+
+
+def test_a_part_of_a_latency_has_one_colour_in_every_report() -> None:
+    def colours(found: dict[str, Any]) -> dict[str, str]:
+        scale = figures.time_parts(found).to_dict()["encoding"]["color"]["scale"]
+        return dict(zip(scale["domain"], scale["range"], strict=True))
+
+    few = colours(parts(own_prefill=0.2, others_prefill=0.1, decode=1.0, preemption=0.0))
+    many = colours(parts(queue=1.0, own_prefill=0.2, others_prefill=0.1, decode=1.0, preemption=1))
+    assert len(set(many.values())) == len(many) == 6
+    assert few == {name: many[name] for name in few}
+    assert "prefill of others" in few
+    assert "prefill of others or preemption" in many.keys() - few.keys()

@@ -223,3 +223,16 @@ def test_a_row_is_shown_in_the_unit_that_suits_it(
 def test_a_pipe_gets_no_escape_codes() -> None:
     text = printed(summary(synthetic_run(Shape(requests=50))))
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("preempted", "rest"),
+    [(0.0, "60 % prefill of others"), (0.1, "60 % prefill of others or preemption")],
+)
+def test_the_rest_of_a_ttft_names_preemption_where_there_was_one(
+    preempted: float, rest: str
+) -> None:
+    metrics = summary(synthetic_run())["metrics"]
+    e2e, ttft = {"decode": 1.0, "preemption": preempted}, {"own_prefill": 0.4, "rest": 0.6}
+    metrics["attribution"] = {n: {"all": p, "p99": p} for n, p in (("e2e", e2e), ("ttft", ttft))}
+    assert outcome(metrics)["Slow TTFT"].endswith(f"from P99 up: {rest}, 40 % own prefill")
