@@ -88,6 +88,7 @@ def pools(
 
 def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
     """The flags over the defaults of the study, without what it decides itself."""
+    from servetwin.cli.console import warn
     from servetwin.cli.layers import load_settings
     from servetwin.cli.settings import RunSettings
 
@@ -97,9 +98,11 @@ def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
             given = {**DEFAULT_DEPLOYMENT, **given}
         if not given.keys() & {"trace", "workload", "isl", "osl"}:
             given = {**DEFAULT_WORKLOAD, **given}
-    settings = load_settings(given, config).settings
+    loaded = load_settings(given, config)
+    if loaded.unknown:
+        warn(f"engine options without effect here: {', '.join(loaded.unknown)}")
     reset = {name: RunSettings.model_fields[name].default for name in DECIDED}
-    return settings.model_copy(update=reset)
+    return loaded.settings.model_copy(update=reset)
 
 
 def _content(
@@ -109,30 +112,17 @@ def _content(
     from dataclasses import replace
 
     from servetwin.cli.build import check_inputs
-    from servetwin.cli.build_workload import build_workload
     from servetwin.cli.console import command_line, progress
     from servetwin.cli.simulate import sim_options
-    from servetwin.errors import InputError, counted
     from servetwin.results import parse_slo
-    from servetwin.results.output import check_targets
     from servetwin.studies.pool_split.search import Question, search
-    from servetwin.studies.pool_split.writing import NAMES, describe
+    from servetwin.studies.pool_split.writing import describe
     from servetwin.workload import at_rate, summarize
 
-    if not 2 <= engines <= MOST_ENGINES:
-        raise InputError(f"--engines {engines}: must lie between 2 and {MOST_ENGINES}")
-    if out is not None:
-        if out.exists() and not out.is_dir():
-            raise InputError(f"--out {out}: is a file; name a folder")
-        check_targets(out, NAMES)
+    _check(engines, out)
     rates = tuple(_numbers("--rates", lists[0], float)) if lists[0] else ()
     slo = parse_slo(_slo_text(settings))
-    workload = build_workload(settings.model_copy(update={"rps": 1.0}))
-    if workload.closed_loop:
-        raise InputError(
-            f"{workload.name}: a closed loop sets its own rate; give an open process such as "
-            "--arrivals poisson, or a trace of one"
-        )
+    workload = _requests(settings)
     layouts, about = _layouts(settings, engines, lists[1], workload)
     for layout in layouts:
         check_inputs(workload, layout.deployment)
@@ -140,14 +130,50 @@ def _content(
         options = replace(sim_options(settings, interval=0), token_gaps=False, say=say)
         question = Question(lambda rate: at_rate(workload, rate), slo, engines, options, rates)
         found = search(layouts, question, tell)
+    refused = max((item.best.rejected for item in found if item.best), default=0)
     about["provenance"] = {**about["provenance"], "command": command_line()}
     about["workload"] = {**summarize(workload), "rps": None, "span_s": None}
-    about["notes"] = (*about["notes"], *workload.notes)
-    refused = max((item.best.rejected for item in found if item.best), default=0)
-    if refused:
-        note = f"{counted(refused, 'request')} rejected, which count as not meeting anything"
-        about["notes"] = (*about["notes"], note)
+    about["notes"] = (*about["notes"], *workload.notes, *_refused(refused))
     return describe(found, slo, about)
+
+
+def _check(engines: int, out: Path | None) -> None:
+    from servetwin.errors import InputError
+    from servetwin.results.output import check_targets
+    from servetwin.studies.pool_split.writing import NAMES
+
+    if not 2 <= engines <= MOST_ENGINES:
+        raise InputError(f"--engines {engines}: must lie between 2 and {MOST_ENGINES}")
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file; name a folder")
+    check_targets(out, NAMES)
+
+
+def _requests(settings: RunSettings) -> Workload:
+    """The requests at one a second; `at_rate` makes any other rate of them."""
+    from servetwin.cli.build_workload import build_workload
+    from servetwin.errors import InputError
+
+    arrivals = settings.arrivals or ""
+    if arrivals.startswith(("closed", "once")):
+        raise InputError(
+            f"--arrivals {arrivals}: sets its own rate; give an open process such as poisson"
+        )
+    workload = build_workload(settings.model_copy(update={"rps": 1.0}))
+    if workload.closed_loop:
+        raise InputError(
+            f"{workload.name}: its sessions wait for answers, which sets the rate of most "
+            "requests; give a trace in which every request has an arrival of its own"
+        )
+    return workload
+
+
+def _refused(count: int) -> tuple[str, ...]:
+    from servetwin.errors import counted
+
+    return (f"{counted(count, 'request')} rejected: meets no objective",) if count else ()
 
 
 def _slo_text(settings: RunSettings) -> str:

@@ -53,10 +53,11 @@ def _compared(winner: Found, loser: Found) -> str:
     if not loser.goodput:
         return f"{best}; no {kind} meets them at any rate."
     other = f"{loser.layout.name}, the best {kind} ({loser.goodput:.3g})"
-    gain = winner.goodput / loser.goodput - 1
-    if gain <= STEP:
+    ratio = winner.goodput / loser.goodput
+    if ratio <= 1 + STEP:
         return f"{best}; within {STEP:.1%}, the distance of two rates, as much as {other}."
-    return f"{best}: {gain:.0%} more than {other}."
+    more = f"{ratio:.1f} times as much as" if ratio >= 2 else f"{ratio - 1:.0%} more than"
+    return f"{best}: {more} {other}."
 
 
 def _why(found: Found) -> str:
@@ -65,10 +66,10 @@ def _why(found: Found) -> str:
         return f"{found.layout.name}: all rates that were tried meet the objectives."
     limit, met = found.beyond.limit, found.beyond.met
     text = (
-        f"{found.layout.name} at {found.beyond.rate:.3g}/s: {limit.name.upper()} gives way "
-        f"({met[limit.name]:.1%} of requests meet it"
+        f"{found.layout.name} at {found.beyond.rate:.3g}/s: {met['all']:.1%} of requests meet all, "
+        f"{met[limit.name]:.1%} {limit.name.upper()}"
     )
     if not limit.cause:
-        return f"{text})."
+        return f"{text}."
     share = limit.parts[limit.cause]
-    return f"{text}); of the time of those that miss it, {share:.0%} is {PARTS[limit.cause]}."
+    return f"{text}; of the time of those that miss it, {share:.0%} is {PARTS[limit.cause]}."
