@@ -159,8 +159,8 @@ def inline_json(value: Any) -> str:
 
 
 def escaped(value: object) -> str:
-    """Text that is shown as it is, whatever it holds."""
-    return html.escape(printable(value))
+    """Text that is shown as it is, whatever it holds; no line ends before a per cent sign."""
+    return html.escape(printable(value)).replace(" %", "&nbsp;%")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -72,10 +73,18 @@ def render(summary: dict[str, Any], width: int = 80) -> RenderableType:
 def _pairs(lines: dict[str, str], width: int, style: str = "cyan") -> RenderableType:
     table = Table.grid(padding=(0, 1))
     table.add_column(width=LABEL_WIDTH, no_wrap=True)
-    table.add_column(max_width=width - INDENT - LABEL_WIDTH - 1, overflow="fold")
+    room = width - INDENT - LABEL_WIDTH - 1
+    table.add_column(max_width=room, overflow="fold")
     for label, line in lines.items():
-        table.add_row(Text(label, style=style), Text(line))
+        table.add_row(Text(label, style=style), Text(_broken(line, room)))
     return Padding(table, (0, 0, 0, INDENT), expand=False)
+
+
+def _broken(line: str, room: int) -> str:
+    """Break a line between words, but not before a per cent sign."""
+    kept = line.replace(" %", "\N{NO-BREAK SPACE}%")
+    rows = wrap(kept, max(room, 1), break_on_hyphens=False, break_long_words=False)
+    return "\n".join(rows).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _latencies(metrics: dict[str, Any]) -> RenderableType:

@@ -47,12 +47,18 @@ class Page(HTMLParser):
         if self.within == "script":
             self.scripts[-1] += data
         elif self.within != "style":
-            self.words.append(data)
+            self.words.append(data.replace("\N{NO-BREAK SPACE}", " "))
 
 
 @pytest.fixture(scope="module")
 def usual() -> Page:
     return Page(page(synthetic_run(), Slo(ttft=10**12)))
+
+
+def test_no_line_begins_with_a_per_cent_sign() -> None:
+    text = page(synthetic_run(), Slo(ttft=10**12))
+    assert "&nbsp;% wanted" in text
+    assert " %" not in text.partition("<noscript>")[0].partition("<body>")[2]
 
 
 def test_the_page_names_what_was_run_and_defines_its_words(usual: Page) -> None:

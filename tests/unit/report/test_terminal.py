@@ -147,6 +147,14 @@ def test_no_line_is_longer_than_the_terminal(name: str, width: int) -> None:
         assert "…" not in "".join(lines)
 
 
+def test_no_line_begins_with_a_per_cent_sign() -> None:
+    content = summary(synthetic_run(notes=("12 % of 345 % are 6 % or 78 %; " * 20,)))
+    for width in range(40, 100):
+        lines = printed(content, width).splitlines()
+        assert not [line for line in lines if line.strip().startswith("%")]
+        assert max(map(len, lines)) <= width or width < 70  # the table of latencies is wider
+
+
 def test_strings_of_a_run_can_neither_style_nor_steer_the_terminal() -> None:
     run = synthetic_run(
         config={"model": "[red]m[/red]\x1b[2J\x07\r\nx"}, notes=("[bold]", "\x9b1m")
