@@ -140,7 +140,9 @@ def _checks(phase: str, item: Contest, scores: list[Row]) -> list[Check]:
 def _notes(phase: str, scores: list[Row]) -> list[str]:
     notes = [
         "servetwin is fitted (three numbers) to every other length and scored on the rest; "
-        "kavier's constants were fitted to none that we know of"
+        "kavier's constants were fitted to none that we know of",
+        "kavier's targets and mean error are of times cut to whole milliseconds, as published; "
+        "the tables are not cut",
     ]
     if phase == "decode":
         notes.append(
