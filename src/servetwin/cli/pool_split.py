@@ -31,6 +31,7 @@ OTHERS = (
 """Settings of a single run."""
 
 DEFAULT_DEPLOYMENT = {"model": "meta-llama/Llama-3.1-70B", "gpu": "H100-SXM", "tp": "4"}
+DEFAULT_ROUTER = "least-outstanding"
 DEFAULT_WORKLOAD = {"workload": "azure-conv", "requests": "5000"}
 DEFAULT_SLO = "ttft=1s,tpot=50ms"
 USUAL_TOKENS = (512, 2048)
@@ -70,6 +71,7 @@ def pools(
 
     Each split is compared with aggregated engines of equal cost. Without --model, --gpu, a
     workload or --slo: Llama-3.1-70B on 4 H100-SXM an engine, azure-conv, TTFT 1 s, TPOT 50 ms.
+    Routers are least-outstanding unless named.
 
     \b
     servetwin study pools --model meta-llama/Llama-3.1-8B --gpu A100-80GB \\
@@ -98,6 +100,7 @@ def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
             given = {**DEFAULT_DEPLOYMENT, **given}
         if not given.keys() & {"trace", "workload", "isl", "osl"}:
             given = {**DEFAULT_WORKLOAD, **given}
+        given = {"router": DEFAULT_ROUTER, **given}
     loaded = load_settings(given, config)
     if loaded.unknown:
         warn(f"engine options without effect here: {', '.join(loaded.unknown)}")
