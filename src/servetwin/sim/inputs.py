@@ -61,7 +61,11 @@ class SimInputs:
     stages: Stages | None = None
     """What the replicas share, which then are lanes; None where each has devices of its own."""
     failures: Failures | None = None
-    """Engines that fail; not with `decode`."""
+    """Engines that fail; not with `decode`, nor where requests are served by priority."""
+
+    def __post_init__(self) -> None:
+        if self.failures is not None and self.settings.by_priority:
+            raise InputError("engines that fail are not simulated yet with priority scheduling")
 
     @property
     def engines(self) -> int:

@@ -5,6 +5,7 @@ from servetwin.types.cost import CostModel, IterationCost, MemoryPlan
 from servetwin.types.deployment import (
     ROUTERS,
     SCHEDULERS,
+    SCHEDULING_POLICIES,
     DecodePool,
     Deployment,
     EngineSettings,
@@ -24,6 +25,7 @@ from servetwin.types.workload import BlockHashes, Workload
 __all__ = [
     "ROUTERS",
     "SCHEDULERS",
+    "SCHEDULING_POLICIES",
     "Accelerator",
     "AttentionKind",
     "AttentionTables",

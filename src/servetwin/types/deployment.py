@@ -8,10 +8,20 @@ from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
 from servetwin.types.parallelism import Parallelism
 
-__all__ = ["ROUTERS", "SCHEDULERS", "DecodePool", "Deployment", "EngineSettings"]
+__all__ = [
+    "ROUTERS",
+    "SCHEDULERS",
+    "SCHEDULING_POLICIES",
+    "DecodePool",
+    "Deployment",
+    "EngineSettings",
+]
 
 SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
 """vLLM 0.19; Sarathi-Serve; Orca; FasterTransformer; llama.cpp; one request at a time."""
+
+SCHEDULING_POLICIES = ("fcfs", "priority")
+"""In order of arrival, or of priority and then of arrival; vLLM's names."""
 
 ROUTERS = (
     "round-robin",
@@ -32,6 +42,8 @@ class EngineSettings:
     """
 
     scheduler: str = "vllm"
+    scheduling_policy: str = "fcfs"
+    """Who is served first, and preempted last; `priority` with `vllm` only."""
     max_num_batched_tokens: int = 2048
     """Tokens one iteration may process; `sarathi` takes it as its chunk size."""
     max_num_seqs: int = 256
@@ -64,9 +76,18 @@ class EngineSettings:
         """Whether planning overlaps execution: no scheduler but vLLM's does it."""
         return self.async_scheduling and self.scheduler == "vllm"
 
+    @property
+    def by_priority(self) -> bool:
+        """Whether requests are served by priority."""
+        return self.scheduling_policy == "priority"
+
     def __post_init__(self) -> None:
         if self.scheduler not in SCHEDULERS:
             raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}")
+        if self.scheduling_policy not in SCHEDULING_POLICIES:
+            raise ValueError(f"scheduling_policy must be one of {', '.join(SCHEDULING_POLICIES)}")
+        if self.by_priority and self.scheduler != "vllm":
+            raise ValueError(f"scheduler {self.scheduler} knows no scheduling_policy but fcfs")
         for name in ("max_num_batched_tokens", "max_num_seqs", "max_model_len", "block_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

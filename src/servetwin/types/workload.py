@@ -63,6 +63,8 @@ class Workload:
     """Number of the request that must finish first, or -1."""
     think_time: Ints | None = None
     """Picoseconds between the parent's finish and this arrival; 0 where there is no parent."""
+    priority: Tokens | None = None
+    """The smaller, the sooner an engine serves the request that heeds it; 0 where none is said."""
     block_hashes: BlockHashes | None = None
     notes: tuple[str, ...] = ()
     """What a reader of results should know, in sentences."""
@@ -79,6 +81,7 @@ class Workload:
             "session_id": self.session_id,
             "parent": self.parent,
             "think_time": self.think_time,
+            "priority": self.priority,
         }
         for name, column in columns.items():
             if column is not None and column.shape != (n,):

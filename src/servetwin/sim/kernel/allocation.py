@@ -35,6 +35,7 @@ from servetwin.sim.kernel.state import (
     Shorts,
     State,
 )
+from servetwin.sim.kernel.waiting import make_waiting
 from servetwin.types import ROUTERS, Status
 from servetwin.units import NOT_YET
 
@@ -64,6 +65,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         seat=_seats(count, seats),
         caches=_caches(inputs, seats),
         loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
+        waiting=make_waiting(inputs),
         bridge=_no_bridge(),
         stages=make_stages(inputs),
         outages=make_outages(inputs, count * seats),
@@ -208,6 +210,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "stages": inputs.stages.count if inputs.stages else 0,
         "engines": inputs.engines,
         "fails": int(inputs.failures is not None),
+        "by_priority": int(engine.by_priority),
         "swap": inputs.stages.swap if inputs.stages else 0,
     }
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}

@@ -1,6 +1,6 @@
 """What happens to the replicas of one pool: arrivals, ends of loads, ends of iterations."""
 
-from servetwin.sim.kernel import fetching, heap, loading
+from servetwin.sim.kernel import fetching, heap, loading, priority, waiting
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, spliced
 from servetwin.sim.kernel.jump import boundary, catch_up, land, outlasts_clock, shorten, start
@@ -98,7 +98,10 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int) -> None
     state.outstanding_tokens[r] += state.input_tokens[request]
     if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
         take_before(state, settings, rep, r, now)
-    if rep.queue_head < 0:
+    if settings.by_priority:
+        state.waiting.since[request] = now
+        waiting.push(state, rep, request)
+    elif rep.queue_head < 0:
         rep.queue_head = request
     else:
         state.next_waiting[rep.queue_tail] = request
@@ -106,7 +109,7 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int) -> None
     rep.queue_length += 1
     if rep.idle:
         wake(state.times, settings, rep, r, now)
-    elif rep.open:
+    elif rep.open and (settings.by_priority == 0 or rep.queue_head == request):
         rep.open = 0
         _cut(state.times, settings, rep, r, now)
 
@@ -166,10 +169,14 @@ def go_on(state: State, settings: Record, rep: Record, r: Int) -> None:
     if settings.scheduler == STATIC and rep.live == 0 and rep.seats > 0:
         disband(state, settings, rep, r)
     rep.blocks_before = settings.capacity - rep.free
+    if rep.late:
+        priority.go_on_late(state, settings, rep, r)
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
     if rep.joining > 0:
         fetching.count_first_gaps(state, settings, rep, r)
+    if rep.late:
+        priority.count_late_gaps(state, settings, rep)
     if rep.idle == 0 and outlasts_clock(rep):
         state.world[0].overrun = 1
         return

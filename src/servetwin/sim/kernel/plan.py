@@ -6,12 +6,12 @@ budget; so a plan loops only over prompts.
 
 import numpy as np
 
-from servetwin.sim.kernel import attribution, fetching, loading, outages, prefix
+from servetwin.sim.kernel import attribution, fetching, loading, outages, prefix, priority
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
 from servetwin.sim.kernel.seating import take_seat
-from servetwin.sim.kernel.seats import preempt_last
+from servetwin.sim.kernel.seats import preempt
 from servetwin.sim.kernel.state import (
     FOREVER,
     ORCA,
@@ -91,18 +91,20 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         partial = max(0, min(settings.budget - rep.batch, seat.target - seat.computed))
         if settings.scheduler != SARATHI:
             more = max(0, blocks_for(settings, seat.computed + partial) - seat.blocks)
-    preempted = False
-    taken = 0
-    while state.phases[r, phase] - taken + more > rep.free:
-        # Those before the last have taken what there was when it gives back what it has.
-        count = min(state.phases[r, phase] - taken, rep.free)
-        prefix.take(state, settings, rep, r, count, rep.now)
-        taken += count
-        preempt_last(state, settings, rep, r)
-        preempted = True
-        more = 0
-        partial = 0
-    prefix.take(state, settings, rep, r, state.phases[r, phase] - taken, rep.now)
+    preempted = state.phases[r, phase] + more > rep.free
+    if preempted and settings.by_priority:
+        partial, more = priority.make_room(state, settings, rep, r, phase)
+    else:
+        taken = 0
+        while state.phases[r, phase] - taken + more > rep.free:
+            # Those before the last have taken what there was when it gives back what it has.
+            count = min(state.phases[r, phase] - taken, rep.free)
+            prefix.take(state, settings, rep, r, count, rep.now)
+            taken += count
+            preempt(state, settings, rep, r, rep.order_tail, 0)
+            more = 0
+            partial = 0
+        prefix.take(state, settings, rep, r, state.phases[r, phase] - taken, rep.now)
     left = settings.budget - rep.batch
     if partial > 0:
         number = state.prefilling[r, 0]

@@ -1,6 +1,6 @@
 """Seats of a replica: who has one, and in which order they were admitted."""
 
-from servetwin.sim.kernel import prefix
+from servetwin.sim.kernel import prefix, waiting
 from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import SLOTS, Int, Record, State
 
@@ -19,7 +19,10 @@ def take_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
 def claim_seat(state: State, settings: Record, rep: Record, r: Int) -> Int:
     """Move the head of the waiting queue into a vacant seat, not yet in order of admission."""
     request = rep.queue_head
-    rep.queue_head = state.next_waiting[request]
+    if settings.by_priority:
+        waiting.pop(state, rep)
+    else:
+        rep.queue_head = state.next_waiting[request]
     rep.queue_length -= 1
     seats = state.seat
     if settings.scheduler == SLOTS:

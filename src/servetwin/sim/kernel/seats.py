@@ -1,18 +1,19 @@
 """A request that has a seat: it starts to decode, loses the seat, or leaves."""
 
-from servetwin.sim.kernel import attribution, handover, heap, outages, prefix, ring
+from servetwin.sim.kernel import attribution, handover, heap, outages, prefix, ring, waiting
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.seating import vacate
-from servetwin.sim.kernel.state import CLOCK_END, STATIC, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, STATIC, Flag, Int, Record, State
 from servetwin.types import Status
 
 __all__ = [
     "disband",
     "finish_prompt",
     "leave_ring",
-    "preempt_last",
+    "pause_decoding",
+    "preempt",
     "release_followers",
     "return_leaving",
     "start_decoding",
@@ -209,9 +210,11 @@ def return_leaving(state: State, settings: Record, rep: Record, r: Int) -> None:
 
 
 @outlined
-def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
-    """Drop the request admitted last: it loses its blocks and returns to the queue's head."""
-    number = rep.order_tail
+def preempt(state: State, settings: Record, rep: Record, r: Int, number: Int, grown: Int) -> None:
+    """Drop a request, to which the plan at work has given `grown` blocks.
+
+    It loses all its blocks, and returns to the queue's head, or to its place in the heap.
+    """
     seat = state.seat[number]
     request = seat.request
     state.preemptions[request] += 1
@@ -229,14 +232,40 @@ def preempt_last(state: State, settings: Record, rep: Record, r: Int) -> None:
         _stop_decoding(state, settings, rep, r, number)
         rep.live -= 1
         ring.remove(state, settings, r, number)
+        seat.blocks += grown
         _note_tokens(state, settings, rep, seat)
     prefix.release(state, settings, rep, r, number)
     vacate(state, settings, rep, number)
+    rep.queue_length += 1
+    if settings.by_priority:
+        waiting.push(state, rep, request)
+        return
     state.next_waiting[request] = rep.queue_head
     if rep.queue_head < 0:
         rep.queue_tail = request
     rep.queue_head = request
-    rep.queue_length += 1
+
+
+@outlined
+def pause_decoding(
+    state: State, settings: Record, rep: Record, r: Int, number: Int, had_last: Flag
+) -> None:
+    """Leave a seat out of the plan at work; `had_last`: it was in the plan before.
+
+    Its `context` and `generated` are what it has to begin with when it goes on.
+    """
+    seat = state.seat[number]
+    seat.generated = seat.output - (seat.leave - rep.step)
+    context = seat.context + rep.step - seat.joined
+    ring.remove(state, settings, r, number)
+    _stop_decoding(state, settings, rep, r, number)
+    rep.live -= 1
+    seat.context = context
+    if had_last:
+        token = rep.now + rep.staged_cost * settings.lag
+        attribution.pause(state, settings, rep, seat, token)
+        attribution.mark(settings, rep, seat, token)
+        state.finish[seat.request] = token
 
 
 @inlined
@@ -247,6 +276,9 @@ def _note_tokens(state: State, settings: Record, rep: Record, seat: Record) -> N
     request = seat.request
     tokens = seat.output - (seat.leave - rep.step)
     state.generated[request] = tokens
+    if seat.late:
+        seat.late = 0  # the last token came before it was left out
+        return
     if outages.redone(state, settings, request, tokens):
         rep.redoing -= 1
         return

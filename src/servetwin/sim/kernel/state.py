@@ -38,6 +38,7 @@ __all__ = [
     "Shorts",
     "Stages",
     "State",
+    "Waiting",
 ]
 
 CLOCK_END = np.int64(CLOCK_END_PS)
@@ -68,13 +69,13 @@ SETTINGS = _record(
     # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
     # has tables. `speculating`: decodes have one. `shift`: log2 of the block size, or -1.
     # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
-    # devices of its own. `fails`: engines do.
+    # devices of its own. `fails`: engines do. `by_priority`: requests are served so.
     "scheduler lag grows caching tiers hands_over fetches tabled speculating "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn "
-    "stages engines swap fails"
+    "stages engines swap fails by_priority"
 )
 
 WORLD = _record(
@@ -139,7 +140,9 @@ REPLICA = _record(
     # `doomed`: a failure will interrupt the iteration under way, whose tokens never come.
     # `redoing` of the `live` sequences decode tokens that their users have. `parked`: down, and
     # idle since. `astray` heads requests without a seat whose last token was to come.
-    "doomed redoing parked astray",
+    "doomed redoing parked astray "
+    # With priorities: somebody in the running list was left out of the plan.
+    "late",
 )
 
 SEAT = _record(
@@ -149,9 +152,9 @@ SEAT = _record(
     # For `attribution`: when the prompt began or the last token came, and where the
     # replica's sums stood.
     "mark mark_priced mark_prefill",
-    # `remote`: its prompt was computed in another pool.
+    # `remote`: its prompt was computed in another pool. `late`: see `kernel/priority.py`.
     "mark_done request input output generated target computed blocks context phase remote "
-    "ring_next ring_prev order_next order_prev",
+    "ring_next ring_prev order_next order_prev late",
 )
 
 PREFIX = _record(
@@ -227,6 +230,16 @@ class Loads(NamedTuple):
     """By request: picoseconds in which its blocks came."""
 
 
+class Waiting(NamedTuple):
+    """By request, where priorities count; the arrays are empty where they do not."""
+
+    child: Shorts
+    """Its first child in the heap of `kernel/waiting.py`."""
+    priority: Shorts
+    since: Ints
+    """When it came to this pool."""
+
+
 class Stages(NamedTuple):
     """The pipelines that lanes share; the arrays are empty without them."""
 
@@ -299,6 +312,7 @@ class State(NamedTuple):
     """`max_seqs` consecutive ones for each replica."""
     caches: Caches
     loads: Loads
+    waiting: Waiting
     bridge: Bridge
     stages: Stages
     outages: Outages
@@ -340,6 +354,7 @@ class State(NamedTuple):
     generated: Shorts
     """Output tokens of a request that was preempted."""
     next_waiting: Shorts
+    """In the queue of its replica; where priorities count, in a heap."""
     first_scheduled: Ints
     first_token: Ints
     finish: Ints

@@ -41,6 +41,9 @@ class Cluster:
         self.requests = [
             self.request(number, int(i), int(o), int(t)) for number, (i, o, t) in enumerate(columns)
         ]
+        if workload.priority is not None:
+            for request, priority in zip(self.requests, workload.priority, strict=True):
+                request.priority = int(priority)
         self.status = [Status.UNFINISHED] * len(self.requests)
         self.children: dict[int, list[int]] = {}
         if workload.parent is not None:

@@ -64,6 +64,7 @@ class PooledCluster(Cluster):
             request.input_tokens,
             outputs,
             now,
+            request.priority,
             generated=1,
             remote=True,
             first_scheduled=request.first_scheduled,

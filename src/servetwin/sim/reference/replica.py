@@ -55,7 +55,7 @@ class Replica:
         return self.prefill_tokens, self.decode_tokens, self.iterations_done, self.context_tokens
 
     def enqueue(self, request: Request) -> None:
-        self.queues.waiting.append(request)
+        self.queues.enqueue(request)
 
     def wake(self, now: int) -> list[Request]:
         """End the iteration that ends now, start the next; return the requests that finished.
@@ -66,8 +66,8 @@ class Replica:
         self.executing, self.staged = self.staged, Batch()
         if not self.executing.work:
             self.executing = self._plan(now)
-        if not self.executing.work and self.executing.preempted:
-            self.executing = self._plan(now)  # the first plan ended in a preemption of itself
+        while not self.executing.work and self.executing.preempted:
+            self.executing = self._plan(now)  # the first in the list preempted itself
         if self.inputs.lag and self.executing.work:
             self.staged = self._plan(now)
         self.busy_until = self.run(self.executing, now) if self.executing.work else NOT_YET

@@ -6,6 +6,7 @@ Section numbers refer to `docs/background/semantics.md`.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,15 @@ class Queues:
     def width(self) -> int:
         """Requests that may run or load at once."""
         return 1 if self.settings.scheduler == "single" else self.settings.max_num_seqs
+
+    def enqueue(self, request: Request, *, first: bool = False) -> None:
+        """Let `request` wait: behind all others, or `first`; or where its priority puts it."""
+        if self.settings.by_priority:
+            insort(self.waiting, request, key=lambda other: other.rank)
+        elif first:
+            self.waiting.appendleft(request)
+        else:
+            self.waiting.append(request)
 
     def admit(self, holds: Callable[[Request], int], most: int | None = None) -> Request | None:
         """Let the next request run, behind what is cached of it; None where nobody may.
@@ -100,17 +110,22 @@ class Queues:
         self.pool.fill(request)
         batch.work.append(Work(request, tokens, done, decode, samples, padding))
 
-    def preempt_last(self) -> Request:
-        """Drop the request admitted last: its KV is lost and will be recomputed."""
-        victim = self.running.pop()
+    def victim(self) -> Request:
+        """Who has to go when blocks run out: who was admitted last, or counts least."""
+        if self.settings.by_priority:
+            return max(self.running, key=lambda request: request.rank)
+        return self.running[-1]
+
+    def preempt(self, victim: Request) -> None:
+        """Drop a running request: its KV is lost and will be recomputed."""
+        self.running.remove(victim)
         self.pool.release(victim)
         victim.preemptions += 1
         victim.computed = 0
         victim.prompt_end = 0
         victim.remote = False
         if not victim.exhausted:
-            self.waiting.appendleft(victim)
-        return victim
+            self.enqueue(victim, first=True)
 
     def whole_sequence(self, request: Request) -> int:
         """Tokens that `request` will have stored when it ends."""
@@ -143,9 +158,13 @@ def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
         need = pool.blocks_for(request.computed + tokens)
         while need - request.blocks > pool.free:
             batch.preempted = True
-            if queues.preempt_last() is request:
+            victim = queues.victim()
+            position -= victim in queues.running[:position]
+            budget += batch.take_back(victim)
+            queues.preempt(victim)
+            if victim is request:
                 break
-        if request.prompt_end == 0:  # it was the last itself
+        if request.prompt_end == 0:  # it was itself the victim
             break
         pool.grow(request, request.computed + tokens)
         queues.compute(batch, request, tokens)

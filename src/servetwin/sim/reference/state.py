@@ -17,6 +17,8 @@ class Request:
     input_tokens: int
     output_tokens: int
     arrival: int
+    """At this pool."""
+    priority: int = 0
     computed: int = 0
     """Tokens whose KV exists, or will once the planned iterations have run."""
     generated: int = 0
@@ -55,6 +57,11 @@ class Request:
     delivered: int = 0
     """Tokens that the user had when its engine last failed; they are computed again."""
     retries: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Where priorities count, the smaller is served first, and preempted last."""
+        return self.priority, self.arrival, self.number
 
     @property
     def sampled(self) -> int:
@@ -157,6 +164,15 @@ class Batch:
     duration: int = 0
     preempted: bool = False
     """Whether somebody had to go for it."""
+
+    def take_back(self, request: Request) -> int:
+        """Strike what the iteration was to do for `request`; return how many tokens that was."""
+        struck = [item for item in self.work if item.request is request]
+        self.work = [item for item in self.work if item.request is not request]
+        samples = sum(item.samples for item in struck)
+        request.generated -= samples
+        request.in_flight -= samples
+        return sum(item.tokens for item in struck)
 
     @property
     def prefill_tokens(self) -> int:

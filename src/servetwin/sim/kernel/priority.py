@@ -1,0 +1,111 @@
+"""Blocks run out, and priorities say who has to go: `Queues.victim` of the reference.
+
+Who has to go may stand anywhere in the running list. So whoever is served before has its
+tokens taken back, and where a request has to go for itself, those behind it are not served:
+they pause for a plan.
+"""
+
+import numpy as np
+
+from servetwin.sim.kernel import prefix, waiting
+from servetwin.sim.kernel.blocks import blocks_for
+from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.gaps import bin_of
+from servetwin.sim.kernel.seats import pause_decoding, preempt, start_decoding
+from servetwin.sim.kernel.state import Flag, Int, Record, State
+
+__all__ = ["count_late_gaps", "go_on_late", "make_room"]
+
+PAUSED, LATE = 1, 2
+"""Values of a seat's `late`: not served in the plan that was made last; or served again in
+it, so that its next gap begins before the plan."""
+
+
+@outlined
+def make_room(state: State, settings: Record, rep: Record, r: Int, phase: Int) -> tuple[Int, Int]:
+    """Serve the running list in order, though blocks run out; `phase` is that of the plan.
+
+    Return what is left for the unfinished prompt behind it: tokens, and blocks to take.
+    """
+    number = np.int64(rep.order_tail)
+    while state.seat[number].order_prev >= 0:
+        number = np.int64(state.seat[number].order_prev)
+    while number >= 0:
+        seat = state.seat[number]
+        tokens = np.int64(0)
+        need = np.int64(seat.leave > rep.step and seat.phase == phase)
+        if seat.leave < 0:
+            left = settings.budget - rep.batch
+            tokens = np.int64(max(0, min(left, seat.target - seat.computed)))
+            if tokens > 0:
+                need = np.int64(blocks_for(settings, seat.computed + tokens) - seat.blocks)
+                need = max(need, np.int64(0))
+        while need > rep.free:
+            victim, served = _last_in_rank(state, rep, number)
+            following = np.int64(seat.order_next)
+            grown = np.int64(served and state.seat[victim].phase == phase)
+            preempt(state, settings, rep, r, victim, grown)
+            if victim == number:
+                _pause(state, settings, rep, r, following)
+                return np.int64(0), np.int64(0)
+        if seat.leave < 0:
+            return tokens, need
+        prefix.take(state, settings, rep, r, need, rep.now)
+        number = np.int64(seat.order_next)
+    return np.int64(0), np.int64(0)
+
+
+@inlined
+def _last_in_rank(state: State, rep: Record, number: Int) -> tuple[Int, Flag]:
+    """The seat that counts least, and whether it decodes and stands before seat `number`."""
+    seats = state.seat
+    last, served, before = np.int64(-1), False, False
+    other = np.int64(rep.order_tail)
+    while other >= 0:
+        if last < 0 or waiting.precedes(state, seats[last].request, seats[other].request):
+            last, served = other, before and seats[other].leave > rep.step
+        before = before or other == number
+        other = np.int64(seats[other].order_prev)
+    return last, served
+
+
+@inlined
+def _pause(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
+    """Leave those who decode out of the plan, from seat `number` to the end of the list."""
+    while number >= 0:
+        seat = state.seat[number]
+        if seat.leave > rep.step:
+            pause_decoding(state, settings, rep, r, number, seat.late == 0)
+            seat.late = PAUSED
+            rep.late = 1
+        number = np.int64(seat.order_next)
+
+
+@outlined
+def go_on_late(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Let those decode whom the plan before left out."""
+    number = np.int64(rep.order_tail)
+    while number >= 0:
+        seat = state.seat[number]
+        if seat.late == PAUSED:
+            start_decoding(state, settings, rep, r, number, seat.context)
+            seat.late = LATE
+        number = np.int64(seat.order_prev)
+
+
+@outlined
+def count_late_gaps(state: State, settings: Record, rep: Record) -> None:
+    """Of those who were left out and are in the plan just priced, the next gap is longer."""
+    end = rep.now + settings.lag * rep.staged_cost + rep.cost
+    rep.late = 0
+    number = np.int64(rep.order_tail)
+    while number >= 0:
+        seat = state.seat[number]
+        if seat.late == LATE:
+            seat.late = 0
+            if settings.gaps:
+                state.gaps[bin_of(rep.cost)] -= 1
+                state.gaps[bin_of(end - state.finish[seat.request])] += 1
+        elif seat.late == PAUSED:
+            rep.late = 1
+        number = np.int64(seat.order_prev)
