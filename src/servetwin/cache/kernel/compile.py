@@ -155,7 +155,7 @@ def entry_of(folder: Path) -> Callable[[F], F]:
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder)  # numba reads it while it decorates
         try:
-            compiled: F = numba.njit(cache=True, **_OPTIONS)(function)
+            compiled: F = numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
         finally:
             config.CACHE_DIR = before
         return compiled

@@ -11,7 +11,6 @@ from servetwin.sim.kernel.events import (
     send,
     take_arrival,
 )
-from servetwin.sim.kernel.snapshots import take_before
 from servetwin.sim.kernel.state import FOREVER, Int, State
 from servetwin.sim.kernel.tree import soonest
 
@@ -54,12 +53,3 @@ def run_slice(arrays: State, most_events: Int) -> Int:
         if world.overrun:
             return OVERRUN
     return PAUSED
-
-
-@entry
-def finish_snapshots(arrays: State, rows: Int) -> None:
-    """Fill in the last snapshots, `rows` in all, of replicas that no event reached."""
-    state = by_reference(arrays)
-    settings = state.settings[0]
-    for r in range(settings.replicas):
-        take_before(state, settings, state.replica[r], r, rows * settings.interval + 1)

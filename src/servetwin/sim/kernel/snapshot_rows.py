@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from servetwin.sim.inputs import SnapshotRows, TooManyRowsError
-from servetwin.sim.kernel.cluster import finish_snapshots
 from servetwin.sim.kernel.state import FOREVER, SNAPSHOT, State
 
 __all__ = ["MOST_SNAPSHOTS", "grown", "rows_of"]
@@ -50,7 +49,7 @@ def rows_of(states: Sequence[State], interval: int, replicas: int) -> SnapshotRo
     while rows > states[0].snapshots.shape[0]:
         states = grown(states, interval, replicas)
     for state in states:
-        finish_snapshots(state, rows)
+        _fill_in(state, rows)
     tables = [state.snapshots[:rows] for state in states]
     return SnapshotRows(
         *(
@@ -58,3 +57,25 @@ def rows_of(states: Sequence[State], interval: int, replicas: int) -> SnapshotRo
             for name in SNAPSHOT.names or ()
         )
     )
+
+
+WORK = {
+    "prefill_tokens": "prefill",
+    "decode_tokens": "decode",
+    "iterations": "iterations",
+    "context_tokens": "context",
+}
+
+
+def _fill_in(state: State, rows: int) -> None:
+    """Take the last snapshots, `rows` in all, of replicas that no event has reached since."""
+    capacity = state.settings[0]["capacity"]
+    for rep, column in zip(state.replica, state.snapshots.T, strict=True):
+        rest = column[rep["snapshot"] : rows]
+        if not rest.size:
+            continue
+        rest["running"] = rep["seats"]
+        rest["waiting"] = rep["queue_length"] + rep["loading"]
+        rest["kv_blocks"] = capacity - rep["free"] - rep["ahead"]
+        for name, done in WORK.items():
+            rest[name][0] = rep[f"done_{done}"] - rep[f"seen_{done}"]
