@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from servetwin.cache.notation import assumed_speeds, parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
+from servetwin.cli.failures import failures_of
 from servetwin.cli.pipelines import parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
@@ -66,6 +67,11 @@ def prepare(settings: RunSettings) -> Prepared:
 
 def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
     """Build a deployment that can run, and notes on what was decided for the user."""
+    deployment, notes = _build_pools(settings)
+    return replace(deployment, failures=failures_of(settings)), notes
+
+
+def _build_pools(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
     if not has_pools(settings):
         return _build_pool(settings)
     return with_decode_pool(_build_pool(settings), settings, _build_pool)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
+from servetwin.cli.failure_settings import FailureSettings
 from servetwin.cli.pipeline_settings import PipelineSettings
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.setting_fields import (
@@ -56,7 +57,7 @@ DEFAULTS = (
 """Fields that follow from the rest of the deployment where nobody sets them."""
 
 
-class RunSettings(PipelineSettings, PoolSettings):
+class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     """One simulation, or one sweep over request rates."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-PANELS = ("Deployment", "Engine", "Pools", "Workload", "Simulation", "Output")
+PANELS = ("Deployment", "Engine", "Pools", "Failures", "Workload", "Simulation", "Output")
 
 Config = Annotated[
     Path | None,

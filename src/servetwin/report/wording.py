@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from servetwin.errors import counted
+
 __all__ = [
     "LATENCY_ROWS",
     "PART_NAMES",
@@ -109,6 +111,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Preemptions": number(metrics["preemptions"]),
         "KV cache": _kv_cache(metrics["kv_cache"], bool(metrics.get("pipeline"))),
         "Pipeline": _pipeline(metrics.get("pipeline")),
+        **_failures(metrics.get("failures")),
         **_slow(metrics.get("attribution")),
         "Energy": _energy(metrics),
         "Cost": _money(metrics),
@@ -163,6 +166,29 @@ def _pipeline(pipeline: dict[str, Any] | None) -> str:
     shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in pipeline["utilization"])
     bubbles = f"{pipeline['bubbles']:.0%}".replace("%", " %")
     return f"stages busy {shares} of the makespan; {bubbles} bubbles or nothing to do"
+
+
+def _failures(failures: dict[str, Any] | None) -> dict[str, str]:
+    """How often engines failed and for how long, what had to be done again, and the delay."""
+    if failures is None:
+        return {}
+    count = failures["count"]
+    text = "none during the run"
+    if count:
+        text = f"{count:,}, engines down for {number(failures['downtime_s'])} s together"
+        if count > 1:
+            text += f", at most {number(failures['longest_s'])} s at once"
+    lost = f"{counted(failures['interrupted'], 'iteration')} interrupted"
+    if anew := failures["begun_anew"]:
+        lost += (
+            f"; {counted(anew, 'request')} began anew, {failures['lost_prompt_tokens']:,} prompt "
+            f"and {failures['lost_output_tokens']:,} output tokens were lost"
+        )
+    if failures["rerouted"]:
+        lost += f"; {failures['rerouted']:,} rerouted"
+    added = failures["added_latency_s"]
+    late = f"E2E {number(added['mean'])} s longer on average, {number(added['max'])} s at most"
+    return {"Failures": text, **({"Lost work": lost, "Delay": late} if count else {})}
 
 
 def _kv_cache(cache: dict[str, Any], divided: bool) -> str:

@@ -61,6 +61,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "decode": run.kv_decode,
         },
         "pipeline": run.pipeline,
+        "failures": run.failures,
         **(run.footprint or NO_FOOTPRINT),
     }
     found = attribution(table, metrics)

@@ -71,6 +71,39 @@ class Pipeline(Strict):
     bubbles: float
 
 
+class Outage(Strict):
+    """When an engine failed, and when it was back."""
+
+    engine: NonNegativeInt
+    failed_s: float
+    back_s: float
+
+
+class AddedLatency(Strict):
+    """Seconds of E2E latency more than in the run without failures."""
+
+    mean: Figure
+    max: Figure
+
+
+class Failures(Strict):
+    """Engines that failed during the run, and what that cost; the first outages by name."""
+
+    count: NonNegativeInt
+    replicated: bool
+    restart_s: float
+    downtime_s: float
+    longest_s: float
+    outages: list[Outage]
+    begun_anew: NonNegativeInt
+    lost_prompts: NonNegativeInt
+    lost_prompt_tokens: NonNegativeInt
+    lost_output_tokens: NonNegativeInt
+    interrupted: NonNegativeInt
+    rerouted: NonNegativeInt
+    added_latency_s: AddedLatency
+
+
 class SloResult(Strict):
     """Limits in milliseconds, and the shares of requests that met them."""
 
@@ -183,6 +216,7 @@ class Metrics(Strict):
     preemptions: NonNegativeInt
     kv_cache: KvCache
     pipeline: Pipeline | None = None
+    failures: Failures | None = None
     energy: Energy | None
     carbon_g: Figure
     cost: Cost | None

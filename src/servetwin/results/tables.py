@@ -54,6 +54,7 @@ REQUESTS = pa.schema(
 COMPLETION = pa.field("completion_us", pa.float64())
 HANDOVER = pa.field("handover_s", pa.float64())
 HANDOVER_TRANSFER = pa.field("handover_transfer_s", pa.float64())
+RETRIES = pa.field("retries", pa.int32())
 """Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
@@ -102,6 +103,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             COMPLETION.name: _part(table.completion_us, rows),
             HANDOVER.name: _seconds(table.handover, rows),
             HANDOVER_TRANSFER.name: _seconds(table.handover_transfer, rows),
+            RETRIES.name: _part(table.retries, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
@@ -112,6 +114,7 @@ def write_requests(run: RunResult, path: Path) -> None:
         (COMPLETION, table.completion_us),
         (HANDOVER, table.handover),
         (HANDOVER_TRANSFER, table.handover_transfer),
+        (RETRIES, table.retries),
     ):
         schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
@@ -154,6 +157,7 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             prefill_replica=reader.optional("prefill_replica", null=-1),
             handover=_times(reader, HANDOVER.name),
             handover_transfer=_times(reader, HANDOVER_TRANSFER.name),
+            retries=reader.optional(RETRIES.name) if reader.has(RETRIES.name) else None,
         )
         return table, _token_gaps(path, reader.metadata)
 

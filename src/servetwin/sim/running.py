@@ -13,6 +13,7 @@ from servetwin import __version__
 from servetwin.cache import PolicyFactory, PolicyOptions
 from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
+from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import engine_count, merge_lanes, stage_use
@@ -99,7 +100,14 @@ def simulate(
         prefixes=prefixes[0],
         decode_prefixes=prefixes[-1],
     )
-    outcome = merge_lanes(inputs, _run(inputs, options))
+    failures = None
+    if deployment.failures is None:
+        outcome = _run(inputs, options)
+    else:
+        calm = _run(inputs, options)
+        inputs, outcome = run_failing(deployment, cost, inputs, lambda each: _run(each, options))
+        failures = describe_failures(deployment, inputs, outcome, calm)
+    outcome = merge_lanes(inputs, outcome)
     return RunResult(
         kind="simulated",
         config=describe(deployment),
@@ -119,6 +127,7 @@ def simulate(
         kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),
         kv_decode=_decode_use(inputs, outcome),
         pipeline=stage_use(inputs, outcome),
+        failures=failures,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
         notes=_notes(deployment, cost, inputs),
@@ -194,11 +203,18 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
         return reference.run(inputs)
     from servetwin.sim.kernel import compile as compiling
 
-    if not compiling.is_compiled("run_slice" if inputs.decode is None else "run_pools_slice"):
+    if not compiling.is_compiled(_entry(inputs)):
         options.say("compiling the simulator for this machine, once (about 15 seconds) …")
     from servetwin.sim import kernel
 
     return kernel.run(inputs, options.progress)
+
+
+def _entry(inputs: SimInputs) -> str:
+    """Name of the kernel's function that simulates such a run."""
+    if inputs.failures is not None:
+        return "run_failing_slice"
+    return "run_slice" if inputs.decode is None else "run_pools_slice"
 
 
 def describe(deployment: Deployment) -> dict[str, Any]:
@@ -278,6 +294,7 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         prefill_replica=outcome.prefill_replica,
         handover=outcome.handover,
         handover_transfer=outcome.handover_transfer,
+        retries=outcome.retries,
     )
 
 

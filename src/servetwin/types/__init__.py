@@ -10,6 +10,7 @@ from servetwin.types.deployment import (
     Deployment,
     EngineSettings,
 )
+from servetwin.types.failures import FailureModel
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import AttentionKind, LatentAttention, Mixture, Model
 from servetwin.types.parallelism import Parallelism, Pipeline
@@ -34,6 +35,7 @@ __all__ = [
     "DecodePool",
     "Deployment",
     "EngineSettings",
+    "FailureModel",
     "IterationCost",
     "KVTier",
     "LatentAttention",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from servetwin.types.failures import FailureModel
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
 from servetwin.types.parallelism import Parallelism
@@ -151,6 +152,8 @@ class Deployment:
     router: str = "round-robin"
     decode: DecodePool | None = None
     """Where requests go with their first token; then all the above describes the prefill pool."""
+    failures: FailureModel | None = None
+    """How its engines fail; only a simulation has use for it."""
 
     def __post_init__(self) -> None:
         _check_replicas(self.replicas, self.router)

@@ -64,6 +64,8 @@ class RequestTable:
     """Picoseconds from the first token to the plan on the decode replica that holds the next."""
     handover_transfer: Ints | None = None
     """Picoseconds of it in which its KV blocks were under way, or waited for the link."""
+    retries: NDArray[np.int32] | None = None
+    """With failures: how often it began anew, since an engine had failed."""
 
     def __post_init__(self) -> None:
         n = self.arrival.size
@@ -142,6 +144,8 @@ class RunResult:
     of the prefill pool then."""
     pipeline: dict[str, Any] | None = None
     """With several microbatches in pipeline stages: how busy each stage was, and the rest."""
+    failures: dict[str, Any] | None = None
+    """As `failures` of the summary states them."""
     timeline: Timeline | None = None
     token_gaps: TokenGaps | None = None
     footprint: dict[str, Any] | None = None
