@@ -18,8 +18,10 @@ COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3], [10, 4]]
 
 
-def hit_rate_by_capacity(replays: Sequence[CacheReplay]) -> alt.Chart:
+def hit_rate_by_capacity(replays: Sequence[CacheReplay], trace: str) -> alt.Chart:
     """Share of block references that hit, over the capacity; a line for each policy.
+
+    `trace` says which requests were replayed.
 
     An unbounded cache stands at the number of different blocks, from which on more makes no
     difference.
@@ -39,7 +41,7 @@ def hit_rate_by_capacity(replays: Sequence[CacheReplay]) -> alt.Chart:
     colour = alt.Scale(domain=policies, range=COLOURS[: len(policies)])
     dash = alt.Scale(domain=policies, range=DASHES[: len(policies)])
     chart: alt.Chart = (
-        alt.Chart(alt.InlineData(values=rows), title=_title(replays), width=480, height=280)
+        alt.Chart(alt.InlineData(values=rows), title=_title(replays, trace), width=480, height=280)
         .mark_line(point=alt.OverlayMarkDef(size=40))
         .encode(
             x=alt.X(
@@ -62,12 +64,11 @@ def hit_rate_by_capacity(replays: Sequence[CacheReplay]) -> alt.Chart:
     return chart
 
 
-def _title(replays: Sequence[CacheReplay]) -> alt.TitleParams:
-    text = "Prefix cache hits"
-    if all(replay.capacity_blocks is not None for replay in replays):
-        return alt.TitleParams(text)
-    count = f"{replays[0].distinct:,}"
-    return alt.TitleParams(text, subtitle=f"unbounded stands at {count}, all different blocks")
+def _title(replays: Sequence[CacheReplay], trace: str) -> alt.TitleParams:
+    lines = [trace]
+    if any(replay.capacity_blocks is None for replay in replays):
+        lines.append(f"unbounded stands at {replays[0].distinct:,}, all different blocks")
+    return alt.TitleParams("Prefix cache hits", subtitle=lines)
 
 
 def capacity_text(blocks: int | None) -> str:

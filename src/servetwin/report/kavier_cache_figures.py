@@ -14,9 +14,11 @@ from servetwin.report.kavier_figures import (
     SKY,
     Layers,
     Row,
+    axis_of,
     decades,
     heading,
     inline,
+    linear,
 )
 
 __all__ = ["kv_energy", "kv_hours", "power_over_time", "prompt_caches"]
@@ -25,7 +27,7 @@ EIGHT_COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY, "#8B5A2B"]
 EIGHT_DASHES = [[6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3], [10, 4], [3, 3], [6, 2, 1, 2]]
 
 
-def kv_hours(rows: Sequence[Row]) -> alt.HConcatChart:
+def kv_hours(rows: Sequence[Row], conditions: str) -> alt.HConcatChart:
     """GPU hours by model: prefill beside decode, on a logarithmic axis."""
     long = [
         {"llm": row["llm"], "kv": row["kv"], "by": by, "phase": phase, "hours": hours}
@@ -65,12 +67,12 @@ def kv_hours(rows: Sequence[Row]) -> alt.HConcatChart:
         panel = alt.layer(rings, points).properties(title=title, width=300, height=190)
         panels.append(panel)
     chart: alt.HConcatChart = alt.hconcat(*panels, spacing=24).properties(
-        title=heading("GPU hours with and without KV cache", "requests one after the other")
+        title=heading("GPU hours with and without KV cache", conditions)
     )
     return chart
 
 
-def kv_energy(rows: Sequence[Row], names: Sequence[str]) -> alt.HConcatChart:
+def kv_energy(rows: Sequence[Row], names: Sequence[str], conditions: str) -> alt.HConcatChart:
     """Energy by model: what each of the eight power models says, their band, the meta-model."""
     colour = alt.Scale(domain=["on", "off"], range=[BLUE, VERMILLION])
     everything = [row[f"kwh_{name}"] for row in rows for name in names]
@@ -105,13 +107,16 @@ def kv_energy(rows: Sequence[Row], names: Sequence[str]) -> alt.HConcatChart:
     chart: alt.HConcatChart = alt.hconcat(*panels, spacing=24).properties(
         title=heading(
             "Energy with and without KV cache",
+            conditions,
             "ticks: eight power models; bar: their band; diamond: the meta-model",
         )
     )
     return chart
 
 
-def power_over_time(bands: Mapping[str, Sequence[Row]], names: Sequence[str]) -> alt.VConcatChart:
+def power_over_time(
+    bands: Mapping[str, Sequence[Row]], names: Sequence[str], conditions: str
+) -> alt.VConcatChart:
     """Watts of the eight models, their band and the meta-model; a panel for each KV setting."""
     order = [*names, "meta-model"]
     colour = alt.Scale(domain=order, range=[*EIGHT_COLOURS[: len(names)], BLACK])
@@ -151,6 +156,7 @@ def power_over_time(bands: Mapping[str, Sequence[Row]], names: Sequence[str]) ->
     chart: alt.VConcatChart = alt.vconcat(*panels, spacing=20).properties(
         title=heading(
             "Power of the first requests, Llama-3-8B by servetwin",
+            conditions,
             "grey: from the least to the most of the eight power models",
         )
     )
@@ -158,7 +164,7 @@ def power_over_time(bands: Mapping[str, Sequence[Row]], names: Sequence[str]) ->
 
 
 def prompt_caches(
-    performance: Sequence[Row], power: Mapping[str, Sequence[Row]]
+    performance: Sequence[Row], power: Mapping[str, Sequence[Row]], conditions: str
 ) -> alt.ConcatChart:
     """Hits, prefill hours, energy and dollars over the cache size, a line for each prefix size.
 
@@ -183,11 +189,11 @@ def prompt_caches(
             hits, "Prompts that hit (the same by both)", "% of all prompts", "published_hit_percent"
         ),
         _cache_panel(hours, "Prefill", "GPU hours", "published_h"),
-        alt.layer(_cache_band(band), _cache_panel(costs["kwh"], "Energy of prefill", "kWh")),
-        _cache_panel(costs["usd_per_million_tokens"], "Efficiency", "$ per million input tokens"),
+        _cache_panel(costs["kwh"], "Energy of prefill", "kWh", band=band),
     ]
-    if any(row["y"] is None for row in costs["usd_per_million_tokens"]):
-        panels.pop()
+    dollars = costs["usd_per_million_tokens"]
+    if all(row["y"] is not None for row in dollars):
+        panels.append(_cache_panel(dollars, "Efficiency", "$ per million input tokens"))
     known = any(row["published_h"] is not None for row in performance)
     rings = "rings: published; " if known else ""
     chart: alt.ConcatChart = (
@@ -196,6 +202,7 @@ def prompt_caches(
         .properties(
             title=heading(
                 "Caches of prompts, one LRU over all sessions",
+                conditions,
                 f"{rings}grey: least and most of the eight power models, servetwin, "
                 f"{performance[0]['prefix']} tokens",
             )
@@ -205,14 +212,26 @@ def prompt_caches(
 
 
 def _cache_panel(
-    rows: Sequence[Row], title: str, unit: str, published: str | None = None
+    rows: Sequence[Row],
+    title: str,
+    unit: str,
+    published: str | None = None,
+    band: Sequence[Row] = (),
 ) -> Layers:
+    known = [
+        row for row in rows if published and row[published] is not None and row["form"] == "kavier"
+    ]
+    scale, ticks = linear(
+        [row["y"] for row in rows]
+        + [row[str(published)] for row in known]
+        + [row["kwh_high"] for row in band]
+    )
     prefixes = [str(n) for n in sorted({int(row["prefix"]) for row in rows})]
     colours = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, GREY]
     shapes = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
     base = inline(rows).encode(
         x=_cache_sizes(rows),
-        y=alt.Y("y:Q", title=unit, scale=alt.Scale(zero=True, nice=True)),
+        y=alt.Y("y:Q", title=unit, scale=scale, axis=axis_of(ticks)),
         color=alt.Color(
             "prefix:N",
             scale=alt.Scale(domain=prefixes, range=_cycled(colours, len(prefixes))),
@@ -229,11 +248,11 @@ def _cache_panel(
         "prefix:N", scale=alt.Scale(domain=prefixes, range=_cycled(shapes, len(prefixes)))
     )
     layers = [
+        *([_cache_band(band)] if band else []),
         base.mark_line().encode(strokeDash=dash),
         base.mark_point(filled=True, size=45, opacity=1).encode(shape=shape),
     ]
-    if published is not None:
-        known = [row for row in rows if row[published] is not None and row["form"] == "kavier"]
+    if known:
         rings = alt.Chart(alt.InlineData(values=known)).mark_point(size=150, color=BLACK)
         layers.append(rings.encode(x=_cache_sizes(rows), y=alt.Y(f"{published}:Q")))
     chart: Layers = alt.layer(*layers).properties(title=title, width=320, height=200)

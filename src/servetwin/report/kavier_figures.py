@@ -10,7 +10,16 @@ import altair as alt
 
 from servetwin.report.figures import BLUE, VERMILLION
 
-__all__ = ["accuracy", "decades", "export_cost", "heading", "inline", "marked"]
+__all__ = [
+    "accuracy",
+    "axis_of",
+    "decades",
+    "export_cost",
+    "heading",
+    "inline",
+    "linear",
+    "marked",
+]
 
 ORANGE, SKY, BLACK, GREY = "#E69F00", "#56B4E9", "#000000", "#666666"
 Row = Mapping[str, Any]
@@ -63,20 +72,26 @@ def accuracy(phase: str, rows: Sequence[Row], subtitle: str) -> alt.HConcatChart
 
 
 def _per_token(rows: Sequence[Row], phase: str, title: str) -> Layers:
-    word = WORDS[phase]
+    scale, ticks = linear([row["ms"] for row in rows])
     base = inline(rows).encode(
         x=_lengths(rows, phase),
-        y=alt.Y("ms:Q", title=f"ms per {word} token", scale=alt.Scale(zero=True, nice=True)),
+        y=alt.Y(
+            "ms:Q",
+            title=f"ms per {WORDS[phase]} token",
+            scale=scale,
+            axis=axis_of(ticks),
+        ),
         tooltip=["form:N", "tokens:Q", alt.Tooltip("seconds:Q", format=",.3f")],
     )
     return _lines_and_points(base, list(FORMS)).properties(title=title, width=300, height=190)
 
 
 def _errors(rows: Sequence[Row], phase: str, title: str) -> Layers:
-    signed = alt.Axis(format="+%", labelExpr="datum.value == 0 ? '0%' : datum.label")
+    scale, ticks = linear([row["error"] for row in rows])
+    signed = axis_of(ticks, "+.3~%", labelExpr="datum.value == 0 ? '0%' : datum.label")
     base = inline(rows).encode(
         x=_lengths(rows, phase),
-        y=alt.Y("error:Q", title="error of the prediction", axis=signed),
+        y=alt.Y("error:Q", title="error of the prediction", axis=signed, scale=scale),
         tooltip=["form:N", "tokens:Q", alt.Tooltip("error:Q", format="+.2%")],
     )
     zero = alt.Chart(alt.InlineData(values=[{"y": 0}])).mark_rule(color=GREY).encode(y="y:Q")
@@ -121,11 +136,13 @@ def marked(base: alt.Chart, field: str, looks: Mapping[str, Look]) -> Layers:
     return chart
 
 
-def heading(text: str, subtitle: str = "") -> alt.TitleParams:
-    return alt.TitleParams(text, subtitle=subtitle, anchor="start", offset=12)
+def heading(text: str, *lines: str) -> alt.TitleParams:
+    """A title with what it holds for below it; empty lines are left out."""
+    shown = [line for line in lines if line]
+    return alt.TitleParams(text, subtitle=shown, anchor="start", offset=12)
 
 
-def export_cost(rows: Sequence[Row]) -> Layers:
+def export_cost(rows: Sequence[Row], conditions: str) -> Layers:
     """Wall seconds over the export rate, both logarithmic; published points where there are."""
     names = {
         "wall_s": "servetwin, to Parquet",
@@ -168,7 +185,9 @@ def export_cost(rows: Sequence[Row]) -> Layers:
     chart: Layers = marked(base, "series", {name: looks[name] for name in shown})
     beside = "published: another machine, and Kavier's own simulator"
     return chart.properties(
-        title=heading("Cost of the export rate", beside if names["published_s"] in shown else ""),
+        title=heading(
+            "Cost of the export rate", conditions, beside if names["published_s"] in shown else ""
+        ),
         width=400,
         height=260,
     )
@@ -183,3 +202,29 @@ def decades(values: Sequence[float]) -> dict[str, Any]:
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     shown = [tick for tick in ticks if low <= tick <= high]
     return {"scale": scale, "axis": alt.Axis(values=shown, format=",~g")}
+
+
+def axis_of(ticks: Sequence[float], format: str = ",.6~g", **more: Any) -> alt.Axis:
+    """An axis with a label at each of these few ticks."""
+    # With fewer in mind, Vega would thin the ticks out.
+    few: dict[str, Any] = {"tickCount": len(ticks), "labelOverlap": False}
+    return alt.Axis(values=list(ticks), format=format, **few, **more)
+
+
+def linear(values: Sequence[float]) -> tuple[alt.Scale, list[float]]:
+    """A scale from 0 to beyond `values`, and its ticks.
+
+    Neither a label nor a symbol reaches over the frame, so that titles beside each other stand
+    at one height.
+    """
+    low, high = min(0.0, *values), max(0.0, *values)
+    span = (high - low) or 1.0
+    unit = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if span / (factor * unit) <= 7)
+    # Values on a tick need none beyond it, whatever a division does to their last digit.
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil((high if high > low else 1.0) / step - 1e-9)
+    room = 0.05 * (last - first) * step
+    ticks = [number * step for number in range(first, last + 1)]
+    domain = [ticks[0] - room if first < 0 else 0.0, ticks[-1] + room]
+    return alt.Scale(domain=domain, nice=False), ticks

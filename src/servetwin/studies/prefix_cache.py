@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 
 if TYPE_CHECKING:
     from servetwin.cache import BlockTrace, CacheReplay
@@ -140,7 +140,9 @@ def write_files(blocks: BlockTrace, replays: Sequence[CacheReplay], out: Path) -
     from servetwin.results.summary import to_json
 
     content = describe(blocks, replays)
-    chart = cache_figures.hit_rate_by_capacity(replays)
+    requests = counted(content["requests"], "request")
+    trace = f"{Path(blocks.source).name}, {requests}"
+    chart = cache_figures.hit_rate_by_capacity(replays, trace)
     writers: dict[str, Writer] = {
         "prefix_cache.csv": lambda path: _write_csv(content["results"], path),
         "prefix_cache.png": lambda path: figures.save(chart, path),

@@ -11,7 +11,7 @@ TRACE = trace_of([[0, 1], [0, 1, 2], [3], [0, 1]])
 
 def test_every_replay_is_a_point() -> None:
     replays = [replay(TRACE, capacity, policy) for policy in POLICIES for capacity in (2, None)]
-    content = hit_rate_by_capacity(replays).to_dict()
+    content = hit_rate_by_capacity(replays, "a.jsonl, 4 requests").to_dict()
     (rows,) = content["datasets"].values()
     assert [(row["policy"], row["rate"]) for row in rows] == [
         (replay.policy, replay.hit_rate) for replay in replays
@@ -19,9 +19,10 @@ def test_every_replay_is_a_point() -> None:
     assert {(row["capacity"], row["blocks"]) for row in rows} == {("2", 2), ("unbounded", 4)}
     assert content["encoding"]["color"]["scale"]["domain"] == list(POLICIES)
     assert len(set(content["encoding"]["color"]["scale"]["range"])) == len(POLICIES)
-    assert "unbounded stands at 4" in content["title"]["subtitle"]
+    told = content["title"]["subtitle"]
+    assert told == ["a.jsonl, 4 requests", "unbounded stands at 4, all different blocks"]
 
 
 def test_nothing_is_said_of_unbounded_where_it_is_not_shown() -> None:
-    content = hit_rate_by_capacity([replay(TRACE, 2, "fifo")]).to_dict()
-    assert "subtitle" not in content["title"]
+    content = hit_rate_by_capacity([replay(TRACE, 2, "fifo")], "a.jsonl").to_dict()
+    assert content["title"]["subtitle"] == ["a.jsonl"]

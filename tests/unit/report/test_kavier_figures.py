@@ -66,13 +66,17 @@ def rate(seconds: float, published: float | None) -> dict[str, Any]:
 
 def test_the_published_curve_is_left_out_where_there_is_none() -> None:
     for published, expected in ((9.0, 3), (None, 2)):
-        content = kavier_figures.export_cost([rate(1.0, published), rate(0.1, published)]).to_dict()
+        content = kavier_figures.export_cost(
+            [rate(1.0, published), rate(0.1, published)], "2 requests"
+        ).to_dict()
         (rows,) = content["datasets"].values()
         names = {row["series"] for row in rows}
         assert len(names) == expected
         domains = parts(content, "domain")
         assert all(set(domain) == names for domain in domains if isinstance(domain[0], str))
-        assert ("published" in content["title"]["subtitle"]) is (published is not None)
+        first, *others = content["title"]["subtitle"]
+        assert first == "2 requests"
+        assert [line.startswith("published") for line in others] == [True] * bool(published)
 
 
 @pytest.mark.parametrize(("values", "first", "last"), [([30, 180], 50, 200), ([90, 9e5], 100, 1e6)])
@@ -89,12 +93,33 @@ def test_power_over_time_has_all_models_and_the_meta_model() -> None:
     names = ["sqrt", "linear"]
     row = {"sqrt": 3.0, "linear": 2.0, "meta": 2.5, "low": 2.0, "high": 3.0}
     bands = {kv: [{"t_s": at, **row} for at in (0.0, 1.0)] for kv in ("on", "off")}
-    content = kavier_cache_figures.power_over_time(bands, names).to_dict()
+    content = kavier_cache_figures.power_over_time(bands, names, "").to_dict()
     order = ["sqrt", "linear", "meta-model"]
     assert order in parts(content, "domain")
     assert {"KV cache on", "KV cache off", "watts of the GPU"} <= titles(
-        kavier_cache_figures.power_over_time(bands, names)
+        kavier_cache_figures.power_over_time(bands, names, "")
     )
+
+
+GREY = "grey: least and most of the eight power models, servetwin, 1024 tokens"
+
+
+@pytest.mark.parametrize(
+    ("values", "domain", "ticks"),
+    [
+        ([0.0, 0.0], [0, 1.05], [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        ([3.1, 2.0], [0, 3.675], [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5]),
+        ([0.118, -0.06], [-0.1125, 0.1625], [-0.1, -0.05, 0, 0.05, 0.1, 0.15]),
+        ([-0.06], [-0.063, 0.003], [-0.06, -0.05, -0.04, -0.03, -0.02, -0.01, 0]),
+        ([2e-5], [0, 2.1e-5], [0, 5e-6, 1e-5, 1.5e-5, 2e-5]),
+    ],
+)
+def test_neither_labels_nor_symbols_reach_over_the_frame(
+    values: list[float], domain: list[float], ticks: list[float]
+) -> None:
+    scale, found = kavier_figures.linear(values)
+    assert found == pytest.approx(ticks)
+    assert scale.to_dict()["domain"] == pytest.approx(domain)
 
 
 def test_cache_sizes_are_in_the_order_of_numbers() -> None:
@@ -117,14 +142,16 @@ def test_cache_sizes_are_in_the_order_of_numbers() -> None:
         ]
         for form in ("kavier", "servetwin")
     }
-    chart = kavier_cache_figures.prompt_caches(performance, power)
+    chart = kavier_cache_figures.prompt_caches(performance, power, "2 requests")
     assert ["2", "8", "16"] in parts(chart.to_dict(), "sort")
-    assert "published" not in chart.to_dict()["title"]["subtitle"]
+    assert chart.to_dict()["title"]["subtitle"] == ["2 requests", GREY]
     known = [{**row, "published_h": 2.0, "published_hit_percent": 1.0} for row in performance]
-    beside = kavier_cache_figures.prompt_caches(known, power).to_dict()
-    assert beside["title"]["subtitle"].startswith("rings: published")
+    beside = kavier_cache_figures.prompt_caches(known, power, "2 requests").to_dict()
+    assert beside["title"]["subtitle"] == ["2 requests", f"rings: published; {GREY}"]
     # Without a price there is no panel of dollars.
     assert "Efficiency" not in titles(chart)
     for rows in power.values():
         rows[:] = [{**row, "usd_per_million_tokens": 0.1} for row in rows]
-    assert "Efficiency" in titles(kavier_cache_figures.prompt_caches(performance, power))
+    assert "Efficiency" in titles(
+        kavier_cache_figures.prompt_caches(performance, power, "2 requests")
+    )

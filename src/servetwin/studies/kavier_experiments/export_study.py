@@ -74,6 +74,7 @@ def run(trace: Path | None, quick: bool, rates: Sequence[float], model: str) -> 
         # A rate that is not possible is told before anything is measured; this also compiles.
         measure_rate(take(given.workload, 10), form, rate)
     rows = [_row(given.workload, form, rate, given.comparable) for rate in rates]
+    conditions = given.conditions(f"{table['model']} on one {table['gpu']} by {model}")
     notes = [
         "wall seconds of this machine, one run each: simulate, cut, write both files; "
         "the published ones are means of ten runs on the authors' machine, of their own simulator",
@@ -96,15 +97,15 @@ def run(trace: Path | None, quick: bool, rates: Sequence[float], model: str) -> 
             for row in rows
             if row["published_s"] is not None
         ],
-        charts={"cost": lambda: _chart(rows)},
+        charts={"cost": lambda: _chart(rows, conditions)},
         notes=notes,
     )
 
 
-def _chart(rows: list[Row]) -> Chart:
+def _chart(rows: list[Row], conditions: str) -> Chart:
     from servetwin.report import kavier_figures
 
-    return kavier_figures.export_cost(rows)
+    return kavier_figures.export_cost(rows, conditions)
 
 
 def _row(workload: Workload, form: ClosedForm, rate: float, comparable: bool) -> Row:

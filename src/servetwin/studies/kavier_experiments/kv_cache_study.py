@@ -79,6 +79,7 @@ def run(
                     bands[kv] = energy.band_over_time(load, gpu, BAND_SECONDS)
                 notes += [f"{llm}: {note}" for note in result.notes if "would reject" in note]
     notes += _notes(gpu.name)
+    conditions = given.conditions("one after the other", f"one {table['gpu']}")
     return Outcome(
         study="kavier-2",
         title="Kavier, experiment 2: KV cache on and off, "
@@ -89,7 +90,7 @@ def run(
             "energy": Table("Energy by the meta-model, least and most of the eight", power, ENERGY),
         },
         checks=_checks(hours),
-        charts=_charts(hours, power, bands),
+        charts=_charts((hours, power, bands), conditions),
         notes=list(dict.fromkeys(notes)),
     )
 
@@ -124,24 +125,26 @@ def _checks(hours: list[Row]) -> list[Check]:
 
 
 def _charts(
-    hours: list[Row], power: list[Row], bands: dict[str, list[Row]]
+    data: tuple[list[Row], list[Row], dict[str, list[Row]]], conditions: str
 ) -> dict[str, Callable[[], Chart]]:
+    """Hours, energy and power over time; `data` are their rows in this order."""
+    hours, power, bands = data
     names = [model.name for model in EIGHT]
 
     def hours_chart() -> Chart:
         from servetwin.report.kavier_cache_figures import kv_hours
 
-        return kv_hours(hours)
+        return kv_hours(hours, conditions)
 
     def energy_chart() -> Chart:
         from servetwin.report.kavier_cache_figures import kv_energy
 
-        return kv_energy(power, names)
+        return kv_energy(power, names, conditions)
 
     def power_chart() -> Chart:
         from servetwin.report.kavier_cache_figures import power_over_time
 
-        return power_over_time(bands, names)
+        return power_over_time(bands, names, conditions)
 
     return {"hours": hours_chart, "energy": energy_chart, "power": power_chart}
 

@@ -110,6 +110,7 @@ def run(
         notes += [note for note in by_ours.notes if "prefixes" in note or "would reject" in note]
     if given.comparable and given.workload.block_hashes is not None:
         performance = [{**row, **_published(row)} for row in performance]
+    conditions = given.conditions(f"{table['model']} on one {table['gpu']}", "prefill only")
     return Outcome(
         study="kavier-3",
         title=f"Kavier, experiment 3: caches of prompts, {table['model']} on one {table['gpu']}, "
@@ -125,15 +126,15 @@ def run(
             },
         },
         checks=_checks(performance),
-        charts={"caches": lambda: _chart(performance, power)},
+        charts={"caches": lambda: _chart(performance, power, conditions)},
         notes=list(dict.fromkeys([*notes, *_notes(mine, bool(_checks(performance)))])),
     )
 
 
-def _chart(performance: list[Row], power: dict[str, list[Row]]) -> Chart:
+def _chart(performance: list[Row], power: dict[str, list[Row]], conditions: str) -> Chart:
     from servetwin.report.kavier_cache_figures import prompt_caches
 
-    return prompt_caches(performance, power)
+    return prompt_caches(performance, power, conditions)
 
 
 def _label(cache: PromptCache | None) -> Row:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from servetwin.errors import counted
+
 if TYPE_CHECKING:
     from servetwin.types import Workload
 
@@ -22,6 +24,13 @@ class StudyTrace:
     comparable: bool
     """Whether this is the whole of the equivalent trace."""
     notes: tuple[str, ...]
+
+    def conditions(self, *others: str) -> str:
+        """How many requests of which trace, and what else a figure holds for, on one line."""
+        load = self.workload
+        generated = load.source.startswith("generated")
+        name = "the equivalent trace" if generated else Path(load.source).name
+        return ", ".join([f"{counted(len(load), 'request')} of {name}", *others])
 
     def about(self) -> dict[str, Any]:
         """What the result says of its requests."""
