@@ -6,6 +6,7 @@ from servetwin.workload.mapping import parse_mapping
 from servetwin.workload.marconi import marconi_equivalent
 from servetwin.workload.notation import parse_arrivals, parse_lengths
 from servetwin.workload.presets import PRESETS, preset
+from servetwin.workload.priorities import draw_priorities, parse_priorities
 from servetwin.workload.reading import FORMATS, read
 from servetwin.workload.summary import summarize
 from servetwin.workload.transform import at_rate, take, with_arrivals, without_long
@@ -19,11 +20,13 @@ __all__ = [
     "Sessions",
     "at_rate",
     "detect_format",
+    "draw_priorities",
     "generate",
     "marconi_equivalent",
     "parse_arrivals",
     "parse_lengths",
     "parse_mapping",
+    "parse_priorities",
     "preset",
     "read",
     "summarize",

@@ -1,9 +1,9 @@
 """Any request log, CSV, JSONL or Parquet, read through a mapping of roles to its columns.
 
-`arrival=ts:ms,input=prompt_tokens,output=completion_tokens,session=user`: arrival and session
-may be left out. A unit (s, ms, us, ns, iso) may follow the arrival's column; without one,
-values that look like `2023-11-16 18:15:46` are timestamps and numbers are seconds. The
-earliest request arrives at 0. In JSONL a name such as `usage.prompt_tokens` reaches into
+`arrival=ts:ms,input=prompt_tokens,output=completion_tokens,session=user,priority=class`: only
+input and output must be named. A unit (s, ms, us, ns, iso) may follow the arrival's column;
+without one, values that look like `2023-11-16 18:15:46` are timestamps and numbers are seconds.
+The earliest request arrives at 0. In JSONL a name such as `usage.prompt_tokens` reaches into
 nested objects. 0 tokens are an error here: in a log they mostly mark a failed request.
 """
 
@@ -20,14 +20,14 @@ from servetwin.workload.parsing.batch import Batch, Wanted
 from servetwin.workload.parsing.collect import Collector, Rows, session_labels
 from servetwin.workload.parsing.csv_table import csv_batches
 from servetwin.workload.parsing.json_text import json_batches
-from servetwin.workload.parsing.numbers import token_counts
+from servetwin.workload.parsing.numbers import priorities, token_counts
 from servetwin.workload.parsing.parquet_table import is_parquet, parquet_batches
 from servetwin.workload.parsing.text import check_file, text_lines
 from servetwin.workload.parsing.times import ISO, UNITS, Clock, looks_like_iso
 
 __all__ = ["ROLES", "parse_mapping", "read_mapped"]
 
-ROLES = ("arrival", "input", "output", "session")
+ROLES = ("arrival", "input", "output", "session", "priority")
 
 _EXAMPLE = "arrival=ts:ms,input=prompt_tokens,output=completion_tokens"
 
@@ -54,13 +54,17 @@ class _Mapping:
     arrival: str | None
     unit: int | None
     session: str | None
+    priority: str | None
 
     def wanted(self) -> Wanted:
-        """Return the columns, each once; sessions may be null, so they are optional."""
-        roles = (self.arrival, self.input, self.output)
-        required = tuple(dict.fromkeys(name for name in roles if name is not None))
-        session = () if self.session in (None, *required) else (self.session,)
-        return Wanted(required, tuple(name for name in session if name is not None))
+        """Return the columns, each once; sessions and priorities may be null: they are optional."""
+        required = _each_once(self.arrival, self.input, self.output)
+        others = _each_once(self.session, self.priority)
+        return Wanted(required, tuple(name for name in others if name not in required))
+
+
+def _each_once(*names: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def _checked(mapping: Mapping[str, str]) -> _Mapping:
@@ -76,7 +80,8 @@ def _checked(mapping: Mapping[str, str]) -> _Mapping:
         column, colon, suffix = arrival.rpartition(":")
         if colon and suffix in (*UNITS, "iso"):
             arrival, unit = column, UNITS.get(suffix, ISO)
-    return _Mapping(mapping["input"], mapping["output"], arrival, unit, mapping.get("session"))
+    others = (mapping.get(role) for role in ("session", "priority"))
+    return _Mapping(mapping["input"], mapping["output"], arrival, unit, *others)
 
 
 def read_mapped(path: Path, mapping: Mapping[str, str]) -> Workload:
@@ -92,8 +97,12 @@ def read_mapped(path: Path, mapping: Mapping[str, str]) -> Workload:
             arrivals = clock.arrivals(batch, names.arrival)
         inputs = token_counts(batch, names.input)
         outputs = token_counts(batch, names.output)
-        rows.add(Rows(arrivals, inputs, outputs, _sessions(names, batch)))
-    return rows.workload(relative=True)
+        ranks = None if names.priority is None else priorities(batch, names.priority)
+        rows.add(Rows(arrivals, inputs, outputs, _sessions(names, batch), priorities=ranks))
+    workload = rows.workload(relative=True)
+    if names.priority is not None and workload.priority is None:
+        raise InputError(f"{path}: no '{names.priority}' with priorities")
+    return workload
 
 
 def _sessions(names: _Mapping, batch: Batch) -> list[Any] | None:

@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 
 from servetwin.types import Workload
+from servetwin.workload.parsing.numbers import PRIORITY
 
-__all__ = ["FOLLOW_UPS", "HASHES", "SESSIONS", "losses", "save_lines", "save_table"]
+__all__ = [
+    "FOLLOW_UPS",
+    "HASHES",
+    "PRIORITIES",
+    "SESSIONS",
+    "losses",
+    "save_lines",
+    "save_table",
+    "with_priorities",
+]
 
+PRIORITIES = "priorities"
 SESSIONS = "session ids"
 HASHES = "prefix block hashes"
 FOLLOW_UPS = "follow-ups (a closed loop)"
@@ -24,6 +35,7 @@ def losses(
     sessions: bool = False,
     follow_ups: bool = False,
     hashes: bool = False,
+    priorities: bool = False,
 ) -> list[str]:
     """Name what `workload` has of the things that a format does not keep."""
     lost = []
@@ -35,7 +47,19 @@ def losses(
         lost.append(SESSIONS)
     if not hashes and workload.block_hashes is not None:
         lost.append(HASHES)
+    if not priorities and workload.priority is not None:
+        lost.append(PRIORITIES)
     return lost
+
+
+def with_priorities(workload: Workload, lines: Iterator[str]) -> Iterator[str]:
+    """Append a column of priorities to the lines of a CSV, its header first, if there are any."""
+    if workload.priority is None:
+        yield from lines
+        return
+    yield f"{next(lines)},{PRIORITY}"
+    for line, priority in zip(lines, workload.priority.tolist(), strict=True):
+        yield f"{line},{priority}"
 
 
 def save_lines(path: Path, header: str | None, lines: Iterator[str]) -> None:

@@ -12,6 +12,8 @@ from servetwin.units import NOT_YET, PS_PER_S
 
 __all__ = ["summarize"]
 
+MOST_CLASSES = 16
+
 
 def summarize(workload: Workload) -> dict[str, Any]:
     """Describe a workload in values that JSON can hold.
@@ -19,7 +21,8 @@ def summarize(workload: Workload) -> dict[str, Any]:
     `rps` is (arrivals - 1) / span over the arrivals known beforehand, null where they do not
     spread over time. In a closed loop these are the requests that follow no answer; the others
     are its `follow_ups`. Percentiles are linear-interpolated. `type` is `generated` or `trace`;
-    `sha256` are the first 16 digits of that of the trace as it lies on disk.
+    `sha256` are the first 16 digits of that of the trace as it lies on disk. `priorities`, where
+    there are any, counts the requests of each; null where there are more than 16 different ones.
     """
     known = int(np.count_nonzero(workload.arrival != NOT_YET))
     span = workload.span_ps
@@ -38,6 +41,8 @@ def summarize(workload: Workload) -> dict[str, Any]:
         "sessions": None,
         "block_hashes": None,
     }
+    if workload.priority is not None:
+        summary["priorities"] = _classes(workload.priority)
     if workload.session_id is not None:
         summary["sessions"] = int(np.unique(workload.session_id).size)
     if (hashes := workload.block_hashes) is not None:
@@ -48,6 +53,13 @@ def summarize(workload: Workload) -> dict[str, Any]:
             "distinct": _distinct(workload),
         }
     return summary
+
+
+def _classes(priority: NDArray[np.int32]) -> dict[str, int] | None:
+    found, counts = np.unique(priority, return_counts=True)
+    if found.size > MOST_CLASSES:
+        return None
+    return dict(zip(map(str, found.tolist()), counts.tolist(), strict=True))
 
 
 def _lengths(tokens: NDArray[np.int32]) -> dict[str, float | int]:

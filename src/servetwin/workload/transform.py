@@ -69,10 +69,21 @@ def without_long(workload: Workload, total_tokens: int) -> Workload:
     return replace(workload, **rows, block_hashes=hashes, notes=(*workload.notes, note))
 
 
+COLUMNS = (
+    "arrival",
+    "input_tokens",
+    "output_tokens",
+    "session_id",
+    "parent",
+    "think_time",
+    "priority",
+)
+"""Of a workload, but for the block hashes."""
+
+
 def _rows(workload: Workload, which: slice | NDArray[np.bool_]) -> dict[str, Any]:
     """Pick the same requests from every column but the block hashes."""
-    names = ("arrival", "input_tokens", "output_tokens", "session_id", "parent", "think_time")
-    columns = {name: getattr(workload, name) for name in names}
+    columns = {name: getattr(workload, name) for name in COLUMNS}
     return {name: None if column is None else column[which] for name, column in columns.items()}
 
 

@@ -1,7 +1,8 @@
 """Mooncake traces: JSONL of timestamp (ms), input_length, output_length, hash_ids.
 
 hash_ids number the consecutive 512-token blocks of the input; equal ids mean equal blocks
-behind equal prefixes, over the whole trace. They may be absent (no prefix is known then).
+behind equal prefixes, over the whole trace. They may be absent (no prefix is known then). A
+key `priority` may follow, which no published trace has.
 Times count from the trace's own zero.
 """
 
@@ -16,7 +17,7 @@ from servetwin.workload.parsing.batch import Wanted
 from servetwin.workload.parsing.blocks import BlockCollector
 from servetwin.workload.parsing.collect import Collector, Rows
 from servetwin.workload.parsing.json_text import json_batches
-from servetwin.workload.parsing.numbers import token_counts
+from servetwin.workload.parsing.numbers import PRIORITY, priorities, token_counts
 from servetwin.workload.parsing.times import UNITS, Clock, decimal_text
 from servetwin.workload.saving import losses, save_lines
 
@@ -31,10 +32,11 @@ def read(path: Path) -> Workload:
     clock = Clock(UNITS["ms"])
     blocks = BlockCollector(BLOCK_TOKENS)
     rows = Collector(path, blocks)
-    for batch in json_batches(path, Wanted(KEYS, ("hash_ids",), _BATCH_ROWS)):
+    for batch in json_batches(path, Wanted(KEYS, ("hash_ids", PRIORITY), _BATCH_ROWS)):
         inputs = token_counts(batch, "input_length")
         outputs = token_counts(batch, "output_length")
-        rows.add(Rows(clock.arrivals(batch, "timestamp"), inputs, outputs))
+        arrivals = clock.arrivals(batch, "timestamp")
+        rows.add(Rows(arrivals, inputs, outputs, priorities=priorities(batch)))
         blocks.add(batch, "hash_ids", inputs)
     return rows.workload()
 
@@ -43,7 +45,7 @@ def unwritable(workload: Workload) -> list[str]:
     """Name what of the workload the format cannot hold."""
     hashes = workload.block_hashes
     fits = hashes is None or (hashes.block_tokens == BLOCK_TOKENS and hashes.scope == "global")
-    return losses(workload, arrivals=True, hashes=fits)
+    return losses(workload, arrivals=True, hashes=fits, priorities=True)
 
 
 def write(workload: Workload, path: Path) -> None:
@@ -61,4 +63,6 @@ def _lines(workload: Workload) -> Iterator[str]:
         if hashes is not None:
             ids = hashes.ids[hashes.offsets[i] : hashes.offsets[i + 1]].tolist()
             text += f', "hash_ids": {json.dumps(ids)}'
+        if workload.priority is not None:
+            text += f', "{PRIORITY}": {workload.priority[i]}'
         yield text + "}"

@@ -1,7 +1,8 @@
 """servetwin's own format: Parquet with every column of a Workload, exact to the picosecond.
 
 Columns arrival_ps, input_tokens, output_tokens, and where the workload has them session_id,
-parent, think_time_ps and block_hashes (a list of ids); an arrival of -1 marks a follow-up.
+parent, think_time_ps, priority and block_hashes (a list of ids); an arrival of -1 marks a
+follow-up.
 The schema's metadata hold, under the key `servetwin.workload`, a JSON object with
 `version`, `name`, `source`, and the `block_tokens` and `scope` of the hashes.
 """
@@ -26,7 +27,12 @@ __all__ = ["MARK", "read", "unwritable", "write"]
 MARK = b"servetwin.workload"
 _VERSION = 1
 _REQUIRED = ("arrival_ps", "input_tokens", "output_tokens")
-_OPTIONAL = {"session_id": "session_id", "parent": "parent", "think_time_ps": "think_time"}
+_OPTIONAL = {
+    "session_id": "session_id",
+    "parent": "parent",
+    "think_time_ps": "think_time",
+    "priority": "priority",
+}
 
 
 def read(path: Path) -> Workload:

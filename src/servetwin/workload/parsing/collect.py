@@ -33,6 +33,8 @@ class Rows:
     """Any labels; None or an empty text is a session of its own."""
     parents: list[int] | None = None
     think_times: list[int] | None = None
+    priorities: Tokens | None = None
+    """None where none of them has one."""
 
 
 class Collector:
@@ -58,6 +60,7 @@ class Collector:
         arrival = _joined(parts)
         parent = _optional([part.parents for part in parts], np.int32)
         think = _optional([part.think_times for part in parts], np.int64)
+        priority = _priorities(parts)
         if relative:
             arrival = self._from_earliest(arrival)
         order = _arrival_order(arrival, parent)
@@ -70,6 +73,7 @@ class Collector:
             arrival, inputs, outputs = arrival[order], inputs[order], outputs[order]
             sessions = None if sessions is None else sessions[order]
             think = None if think is None else think[order]
+            priority = None if priority is None else priority[order]
             parent = None if parent is None else _renumbered(parent, order)
         return Workload(
             arrival=arrival,
@@ -80,6 +84,7 @@ class Collector:
             session_id=sessions,
             parent=parent,
             think_time=think,
+            priority=priority,
             block_hashes=self.blocks.hashes(order) if self.blocks else None,
         )
 
@@ -104,6 +109,18 @@ def _optional(columns: list[list[int] | None], dtype: type[Any]) -> NDArray[Any]
     if columns[0] is None:
         return None
     return np.array([value for column in columns for value in column or []], dtype=dtype)
+
+
+def _priorities(parts: list[Rows]) -> Tokens | None:
+    columns = [part.priorities for part in parts]
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate(
+        [
+            np.zeros(part.inputs.size, np.int32) if column is None else column
+            for part, column in zip(parts, columns, strict=True)
+        ]
+    )
 
 
 def _arrival_order(arrival: Ints, parent: Tokens | None) -> Ints | None:

@@ -14,7 +14,10 @@ from servetwin.types.workload import MAX_TOKENS
 from servetwin.workload.parsing.batch import Batch
 from servetwin.workload.parsing.text import shown
 
-__all__ = ["exact_number", "token_counts"]
+__all__ = ["PRIORITY", "exact_number", "priorities", "token_counts"]
+
+PRIORITY = "priority"
+"""Name of the column of priorities, in formats that may have one."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 _MOST_DIGITS = 400
@@ -38,6 +41,30 @@ def token_counts(batch: Batch, column: str, *, zero_as_one: bool = False) -> NDA
                 raise batch.error(row, column, str(error)) from None
     found = np.array(counts, dtype=np.int32)
     return np.maximum(found, 1) if zero_as_one else found
+
+
+def priorities(batch: Batch, column: str = PRIORITY) -> NDArray[np.int32] | None:
+    """Return a column of whole numbers of 32 bits, 0 for each that is missing.
+
+    None where there is no such column, or nothing in it.
+    """
+    values = batch.columns.get(column, ())
+    if all(value is None or value == "" for value in values):
+        return None
+    found = np.zeros(len(values), np.int32)
+    for row, value in enumerate(values):
+        try:
+            found[row] = 0 if value in (None, "") else _priority(value, batch.textual)
+        except ValueError as error:
+            raise batch.error(row, column, str(error)) from None
+    return found
+
+
+def _priority(value: object, textual: bool) -> int:
+    number = exact_number(value, textual)
+    if number != int(number) or not -(2**31) <= number < 2**31:
+        raise ValueError(f"{shown(value)} is not a whole number of 32 bits, as priorities are")
+    return int(number)
 
 
 def _plain(values: Any, textual: bool) -> list[int] | None:
