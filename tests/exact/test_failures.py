@@ -10,14 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from servetwin.cache.kernel import integrity
+from servetwin.cache.kernel import tiers as compiled
 from servetwin.cache.tiers import TIER_POLICIES, TierLimits
 from servetwin.sim import kernel, reference
-from servetwin.sim.failures import Failures
+from servetwin.sim.failures import LOSSES, Failures
 from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.kernel.allocation import allocate
+from servetwin.sim.kernel.cluster import PAUSED
+from servetwin.sim.kernel.failures import run_failing_slice
 from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS, SCHEDULERS
 from support.cases import Shape, sim_inputs, try_examples
 from support.outcomes import assert_conserved, assert_same
+
+EXAMPLES = {"vllm": 25, "sarathi": 8}
+"""For each router; only the first plans ahead."""
 
 TIERS = st.lists(
     st.builds(
@@ -81,12 +89,10 @@ def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:
     assert found.retries is not None
     seen["examples"] += 1
     seen["failures"] += len(found.outages)
-    for name, lost in zip(
-        ("interrupted", "prompts", "", "", "rerouted"), found.losses, strict=True
-    ):
-        seen[name] += int(lost)
-    seen["retries"] += int(found.retries.sum())
-    seen["retried twice"] += int((found.retries > 1).sum())
+    for name, number in zip(LOSSES, found.losses.tolist(), strict=True):
+        seen[name] += number
+    seen["begun anew"] += int((found.retries > 0).sum())
+    seen["more than once"] += int((found.retries > 1).sum())
     seen["async"] += inputs.lag
     seen["lanes"] += inputs.replicas > inputs.engines
     seen["caching"] += inputs.prefixes is not None
@@ -109,8 +115,77 @@ def test_kernel_equals_reference_with_failures(
 
     for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
         shape = Shape(scheduler, router, caching=number % 2 == 0)
-        examples = 12 if scheduler == "vllm" else 5
-        try_examples(check, failing_inputs(shape, replicated=replicated), examples, number)
+        inputs = failing_inputs(shape, replicated=replicated)
+        try_examples(check, inputs, EXAMPLES.get(scheduler, 5), number)
 
     with capsys.disabled():
-        print(f"\nkernel == reference with failures, replicated {replicated}: {dict(seen)}")
+        print(f"\nkernel == reference, copies {replicated}: {dict(seen)}")
+    assert seen["examples"] >= 200
+    for what in ("failures", "interrupted", "rerouted"):
+        assert seen[what] >= 0.8 * seen["examples"], what
+    for what in ("async", "lanes", "caching", "tiers", "closed loop", "preempting"):
+        assert seen[what] >= 0.08 * seen["examples"], what
+    lost = ("prompts", "prompt_tokens", "output_tokens", "begun anew", "more than once")
+    assert all((seen[what] == 0) == replicated for what in lost)
+
+
+def without_failures(found: Outcome) -> Outcome:
+    return replace(found, outages=None, losses=None, retries=None)
+
+
+def test_where_nothing_fails_nothing_differs() -> None:
+    def check(inputs: SimInputs) -> None:
+        never = Failures((), (), 5, 5)
+        expected, found = kernel.run(inputs), kernel.run(replace(inputs, failures=never))
+        assert found.outages is not None
+        assert len(found.outages) == 0
+        assert_same(expected, without_failures(found))
+
+    for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
+        shape = Shape(scheduler, router, caching=number % 2 == 0)
+        try_examples(check, sim_inputs(shape), 6, number)
+
+
+def test_with_copies_one_engine_only_falls_behind() -> None:
+    """What arrives at once ends in the same order, later the later it ends, and never earlier."""
+    seen: Counter[str] = Counter()
+
+    def check(inputs: SimInputs) -> None:
+        plan, load = inputs.failures, inputs.workload
+        assert plan is not None
+        if load.closed_loop or np.ptp(load.arrival) > 0:
+            return
+        one = replace(inputs, replicas=1, stages=None, tiers=(), snapshot_interval=0)
+        one = replace(one, failures=replace(plan, engines=(0,) * len(plan.engines)))
+        late, calm = kernel.run(one), kernel.run(replace(one, failures=None))
+        assert late.outages is not None
+        for name in ("first_token", "finish"):
+            order = np.argsort(getattr(calm, name), kind="stable")
+            before = getattr(calm, name)[order]
+            delay = getattr(late, name)[order] - before
+            assert np.all(np.diff(delay, prepend=0) >= 0)
+            if len(late.outages):
+                assert not delay[before <= late.outages[0, 0]].any()
+                seen["delayed"] += bool(delay.any())
+
+    for number, scheduler in enumerate(SCHEDULERS):
+        shape = Shape(scheduler, "round-robin", caching=number % 2 == 0)
+        try_examples(check, failing_inputs(shape, replicated=True), 25, number)
+    assert seen["delayed"] >= 20
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "sarathi", "static"])
+def test_the_kernels_caches_are_sound_after_every_event(scheduler: str) -> None:
+    def check(inputs: SimInputs) -> None:
+        if inputs.prefixes is None:
+            return
+        state = allocate(replace(inputs, snapshot_interval=0))
+        while run_failing_slice(state, 1) == PAUSED:
+            integrity.check_integrity(state.caches.pool)
+            compiled.check_integrity(state.caches.tiers)
+        assert np.all(state.caches.pool.cache["available"] == state.caches.pool.cache["capacity"])
+        assert not state.outstanding.any()
+        assert not state.outstanding_tokens.any()
+
+    shape = Shape(scheduler, "cache-aware", caching=True)
+    try_examples(check, failing_inputs(shape, replicated=False), 15, 0)
