@@ -99,8 +99,8 @@ def _variant(run: KavierRun) -> tuple[str, ...]:
     if not (run.caches_prefixes and local):
         return ()
     return (
-        "each session has an LRU of its own, as the document says; its published hits are of one "
-        "LRU for all sessions: --cache_variant shared-lru",
+        "each session has an LRU of its own, as Kavier's reproducibility document says; its "
+        "published hits are of one LRU for all sessions: --cache_variant shared-lru",
     )
 
 

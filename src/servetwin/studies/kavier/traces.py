@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servetwin.errors import InputError, nearest
+from servetwin.errors import InputError
 
 if TYPE_CHECKING:
     from servetwin.types import Workload
@@ -55,7 +55,7 @@ def find_trace(path: str, requests: int | None = None) -> Found:
         workload, text = _stand_in(name)
         notes = (text if path == MARCONI else f"'{path}' does not exist; instead: {text}",)
     elif not Path(path).exists():
-        hint = nearest(name, STAND_INS) or f"or --trace {MARCONI} for an equivalent of Kavier's"
+        hint = f"--trace {MARCONI} is an equivalent of Kavier's"
         raise InputError(f"--trace '{path}': no such file; {hint}")
     else:
         workload = read(path)
