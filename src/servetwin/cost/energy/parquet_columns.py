@@ -52,6 +52,8 @@ def number_columns(
                 yield columns
                 first += batch.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
+        if "magic bytes" in str(error):
+            raise InputError(f"'{path}' is not a Parquet file; expected {what}") from None
         detail = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise InputError(f"'{path}' is not a readable Parquet file: {detail}") from None
 

@@ -78,7 +78,7 @@ def test_no_file_or_no_parquet(tmp_path):
         read_power_source(tmp_path / "powerSource.parquet")
     text = tmp_path / "text.parquet"
     text.write_text("energy_usage\n1\n")
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(InputError, match="is not a Parquet file; expected OpenDC"):
         read_power_source(text)
 
 

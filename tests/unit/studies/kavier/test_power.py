@@ -188,7 +188,7 @@ def test_tasks_that_are_wrong(tmp_path: Path, columns: dict[str, Any], message: 
 def test_a_file_that_is_no_parquet(tmp_path: Path) -> None:
     path = tmp_path / "tasks.parquet"
     path.write_text("id,duration\n")
-    with pytest.raises(InputError, match="not a readable Parquet file"):
+    with pytest.raises(InputError, match="is not a Parquet file; expected Kavier"):
         post_process(path, "generated", Rates())
 
 
