@@ -7,8 +7,9 @@ link that has it, a latency and an eviction policy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from servetwin.cache.policies import check_policy
 from servetwin.cache.tiers import TIER_POLICIES
@@ -20,6 +21,7 @@ from servetwin.workload.notation import parse_duration
 __all__ = [
     "DEFAULT_LINKS",
     "assumed_speeds",
+    "misplaced",
     "parse_link",
     "parse_tier",
     "write_link",
@@ -89,6 +91,15 @@ def assumed_speeds(texts: Iterable[str]) -> str:
     )
     older = "; GPUs with PCIe4, such as the A100, reach half: @PCIe4" if "host" in links else ""
     return f"KV tiers without a bandwidth have a usual one: {told}{older}"
+
+
+def misplaced(tiers: Sequence[KVTier]) -> str:
+    """Say which tier stands before a faster one, since the nearest comes first; "" if none."""
+    for near, far in pairwise(tiers):
+        if near.bandwidth < far.bandwidth:
+            speeds = [f"{tier.name} ({tier.bandwidth / 1e9:.3g} GB/s)" for tier in (near, far)]
+            return f"KV tier {speeds[0]} stands before {speeds[1]}: blocks reach the slower first"
+    return ""
 
 
 def write_tier(tier: KVTier) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache import ENGINE_POLICIES, check_policy
-from servetwin.cache.notation import assumed_speeds, parse_tier, write_tier
+from servetwin.cache.notation import assumed_speeds, misplaced, parse_tier, write_tier
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
@@ -102,7 +102,8 @@ def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
         deployment, lowered = lower_max_model_len(deployment)
     elif "max_model_len" in settings.defaulted:
         lowered = lowered_note(model.max_model_len, settings.max_model_len)
-    notes += [note for note in (lowered, assumed_speeds(settings.kv_tier or ())) if note]
+    told = lowered, assumed_speeds(settings.kv_tier or ()), misplaced(deployment.settings.kv_tiers)
+    notes += [note for note in told if note]
     check_deployment(deployment)
     return deployment, tuple(notes)
 
@@ -116,6 +117,7 @@ def _counted(model: Model) -> str:
 
 ENGINE = (
     "scheduler",
+    "scheduling_policy",
     "max_num_seqs",
     "max_num_batched_tokens",
     "max_model_len",

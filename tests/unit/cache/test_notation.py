@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from servetwin.cache.notation import (
     DEFAULT_LINKS,
     assumed_speeds,
+    misplaced,
     parse_link,
     parse_tier,
     write_tier,
@@ -44,6 +45,14 @@ def test_what_has_no_bandwidth_says_which_it_gets() -> None:
     )
     told = assumed_speeds([" Host = 64GB"])
     assert "host that of PCIe5 (63 GB/s); GPUs with PCIe4, such as the A100, reach half" in told
+
+
+def test_a_slower_tier_before_a_faster_one_is_told() -> None:
+    tiers = [parse_tier(text) for text in ("host=1GB@25GB/s", "cxl=1GB@25GB/s", "ssd=1TB")]
+    assert misplaced(tiers) == misplaced(tiers[:1]) == misplaced([]) == ""
+    assert misplaced(tiers[::-1]) == (
+        "KV tier ssd (7.88 GB/s) stands before cxl (25 GB/s): blocks reach the slower first"
+    )
 
 
 def test_a_link_gives_bandwidth_and_latency() -> None:
