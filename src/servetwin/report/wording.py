@@ -266,6 +266,10 @@ def _money(metrics: dict[str, Any]) -> str:
     cost = metrics["cost"]
     if cost is None or cost["usd"] is None:
         return ""
-    text = f"${number(cost['usd'])}"
+    text = _dollars(cost["usd"])
     million = cost["usd_per_million_output_tokens"]
-    return text if million is None else f"{text}, ${number(million)} per million output tokens"
+    return text if million is None else f"{text}, {_dollars(million)} per million output tokens"
+
+
+def _dollars(value: float) -> str:
+    return f"${value:,.0f}" if value == 0 or value >= 1000 else f"${number(value)}"

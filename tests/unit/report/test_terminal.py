@@ -244,3 +244,13 @@ def test_the_rest_of_a_ttft_names_preemption_where_there_was_one(
     e2e, ttft = {"decode": 1.0, "preemption": preempted}, {"own_prefill": 0.4, "rest": 0.6}
     metrics["attribution"] = {n: {"all": p, "p99": p} for n, p in (("e2e", e2e), ("ttft", ttft))}
     assert outcome(metrics)["Slow TTFT"].endswith(f"from P99 up: {rest}, 40 % own prefill")
+
+
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [(0.0, "$0"), (0.0000213, "$2.13e-05"), (4.276, "$4.28"), (7.55e9, "$7,550,000,000")],
+)
+def test_dollars(usd: float, shown: str) -> None:
+    metrics = summary(synthetic_run())["metrics"]
+    metrics["cost"] = {"usd": usd, "usd_per_million_output_tokens": usd}
+    assert outcome(metrics)["Cost"] == f"{shown}, {shown} per million output tokens"
