@@ -15,10 +15,12 @@ from servetwin.workload import (
     GeneratorSpec,
     Sessions,
     at_rate,
+    draw_priorities,
     generate,
     marconi_equivalent,
     parse_arrivals,
     parse_lengths,
+    parse_priorities,
     preset,
     read,
     take,
@@ -39,6 +41,13 @@ MARCONI = "marconi-equivalent"
 
 def build_workload(settings: RunSettings) -> Workload:
     """Read or generate the requests. Raises InputError where the settings name none."""
+    workload = _requests(settings)
+    if settings.priorities is None:
+        return workload
+    return draw_priorities(workload, parse_priorities(settings.priorities), settings.seed)
+
+
+def _requests(settings: RunSettings) -> Workload:
     if settings.trace is not None:
         return _from_trace(settings, settings.trace)
     if settings.format is not None or settings.map is not None:

@@ -24,6 +24,7 @@ VALUES = {
     "gpu-memory-utilization": "gpu_memory_utilization",
     "quantization": "quantization",
     "kv-cache-dtype": "kv_cache_dtype",
+    "scheduling-policy": "scheduling_policy",
 }
 """vLLM's options that take a value, and the setting each is."""
 

@@ -86,6 +86,9 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     scheduler: str = option(
         "vllm", "Engine", "NAME", "vllm, sarathi, orca, static, slots or single."
     )
+    scheduling_policy: str = option(
+        "fcfs", "Engine", "NAME", "Who is served first: fcfs, or priority (vllm only)."
+    )
     max_num_seqs: Count | None = option(
         None, "Engine", "N", "Requests that may run at once, on each dp rank."
     )
@@ -171,6 +174,9 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     )
     max_total_tokens: Count | None = option(
         None, "Workload", "N", "Leave out requests of more input and output tokens together."
+    )
+    priorities: str | None = option(
+        None, "Workload", "SHARES", "Draw a priority for each session or request: 0:0.2,1:0.8."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = option(
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."

@@ -130,6 +130,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
     if (blocks := summary["block_hashes"]) is not None:
         text = f"{blocks['distinct']:,} distinct of {blocks['references']:,}"
         facts.add_row("Prefix blocks", f"{text}, {blocks['block_tokens']} tokens each")
+    if (classes := summary.get("priorities")) is not None:
+        shown = ", ".join(f"{count:,} of {number}" for number, count in classes.items())
+        facts.add_row("Priorities", shown)
     console.print(facts)
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
     table.add_column("\nTokens", width=14)

@@ -8,7 +8,13 @@ from typing import Any
 from servetwin.cost.dtypes import half_dtype, kv_dtype, weight_dtype
 from servetwin.cost.ranks import together
 from servetwin.errors import InputError, nearest
-from servetwin.types import SCHEDULERS, Accelerator, EngineSettings, Model
+from servetwin.types import (
+    SCHEDULERS,
+    SCHEDULING_POLICIES,
+    Accelerator,
+    EngineSettings,
+    Model,
+)
 from servetwin.units import GIB
 
 __all__ = ["SCHEDULER_DEFAULTS", "SchedulerDefaults", "resolve_settings"]
@@ -60,6 +66,10 @@ def resolve_settings(
     if scheduler not in SCHEDULERS:
         hint = nearest(scheduler, SCHEDULERS) or f"known: {', '.join(SCHEDULERS)}"
         raise InputError(f"scheduler '{scheduler}' is not known: {hint}")
+    policy = str(chosen.get("scheduling_policy", "fcfs"))
+    if policy not in SCHEDULING_POLICIES:
+        hint = nearest(policy, SCHEDULING_POLICIES) or f"known: {', '.join(SCHEDULING_POLICIES)}"
+        raise InputError(f"scheduling policy '{policy}' is not known: {hint}")
     batch, seqs = _batch_limits(scheduler, accelerator, chosen)
     quantization = chosen.pop("quantization", None)
     half = half_dtype(accelerator)

@@ -67,6 +67,8 @@ def _engine(config: dict[str, Any]) -> str:
     if _whole(config.get("dp")) and config["dp"] > 1:
         limits.append(f"on each of {config['dp']} dp ranks")
     scheduler = config.get("scheduler") or config.get("engine")
+    if config.get("scheduling_policy") == "priority":
+        limits.insert(0, "by priority")
     return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
 
 

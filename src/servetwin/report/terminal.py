@@ -15,6 +15,7 @@ from servetwin.report.interval_wording import evidence_lines, interval_lines
 from servetwin.report.load_wording import about, load_cells, load_heads, title, verdict
 from servetwin.report.wording import (
     LATENCY_ROWS,
+    LONGEST_LABEL,
     PERCENTILE_COLUMNS,
     heading,
     latency_cells,
@@ -25,7 +26,7 @@ from servetwin.report.wording import (
 __all__ = ["print_load_curve", "print_summary", "render"]
 
 INDENT = 2
-LABEL_WIDTH = 11
+LABEL_WIDTH = LONGEST_LABEL
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:

@@ -9,6 +9,7 @@ from servetwin.errors import counted
 
 __all__ = [
     "LATENCY_ROWS",
+    "LONGEST_LABEL",
     "PART_NAMES",
     "PERCENTILE_COLUMNS",
     "duration",
@@ -44,6 +45,9 @@ PART_NAMES = {
 """Keys of `metrics.attribution`, in words: see `part_names`."""
 
 ABSENT = "-"
+
+LONGEST_LABEL = 11
+"""Characters that a terminal has for a label."""
 
 UNITS = ((1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
 """Length in milliseconds, and name, of the units a latency may be shown in."""
@@ -109,6 +113,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Completed": _completed(metrics),
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
+        **_priorities(metrics.get("priorities")),
         "KV cache": _kv_cache(metrics["kv_cache"], bool(metrics.get("pipeline"))),
         "Pipeline": _pipeline(metrics.get("pipeline")),
         **_failures(metrics.get("failures")),
@@ -117,6 +122,28 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Cost": _money(metrics),
     }
     return {label: line for label, line in lines.items() if line}
+
+
+def _priorities(classes: list[dict[str, Any]] | None) -> dict[str, str]:
+    """How soon the requests of each priority were answered."""
+    lines = {}
+    for entry in classes or ():
+        label = f"Priority {entry['priority']}"
+        label = label if len(label) <= LONGEST_LABEL else str(entry["priority"])
+        ttft, e2e = (
+            f"{name} {_length(entry[key]['mean'], scale)}, P99 {_length(entry[key]['p99'], scale)}"
+            for name, key, scale in (("TTFT", "ttft_ms", 1.0), ("E2E", "e2e_latency_s", 1e3))
+        )
+        lines[label] = f"{ttft}; {e2e}; {counted(entry['requests'], 'request')}"
+    return lines
+
+
+def _length(value: float | None, scale: float) -> str:
+    """A latency in the unit that suits it; `scale` of its own are a millisecond."""
+    if value is None:
+        return ABSENT
+    ms = value * scale
+    return f"{number(ms / 1e3)} s" if ms >= 1e3 else f"{number(ms)} ms"
 
 
 def _goodput(metrics: dict[str, Any]) -> str:

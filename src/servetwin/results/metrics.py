@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from servetwin.results import gaps
 from servetwin.results.attribution import attribution
+from servetwin.results.classes import by_priority
+from servetwin.results.describing import PERCENTILES, Stats, describe
 from servetwin.results.latencies import chunks, latencies_ps
 from servetwin.results.slo import Slo, count_met
 from servetwin.types import RequestTable, RunResult, Status, TokenGaps
@@ -16,13 +18,10 @@ from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S
 
 __all__ = ["NO_ERROR_BARS", "NO_FOOTPRINT", "PERCENTILES", "compute", "describe", "makespan_ps"]
 
-PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 FAILURES = (Status.TIMEOUT, Status.ERROR, Status.CANCELLED)
 
 NO_FOOTPRINT = dict.fromkeys(("energy", "carbon_g", "cost"))
 NO_ERROR_BARS = dict.fromkeys(("intervals", "verdict"))
-
-Stats = dict[str, float | None]
 
 
 def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
@@ -62,30 +61,11 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
         },
         "pipeline": run.pipeline,
         "failures": run.failures,
+        "priorities": by_priority(table),
         **(run.footprint or NO_FOOTPRINT),
     }
     found = attribution(table, metrics)
     return {**metrics, "attribution": found, **(run.error_bars or NO_ERROR_BARS)}
-
-
-def describe(values_ps: NDArray[np.float64], unit: int) -> Stats:
-    """Return mean, percentiles and maximum of `values_ps`, divided by `unit` picoseconds.
-
-    Percentiles equal those of `np.percentile` (linear interpolation). `values_ps` is
-    reordered in place, which spares a copy of a long column.
-    """
-    n = values_ps.size
-    if n == 0:
-        return dict.fromkeys(("mean", *PERCENTILES, "max"))
-    result: Stats = {"mean": float(values_ps.mean()) / unit}
-    positions = {name: (n - 1) * (percent / 100) for name, percent in PERCENTILES.items()}
-    ranks = {rank for position in positions.values() for rank in _ranks(position, n)}
-    values_ps.partition(sorted(ranks | {n - 1}))
-    for name, position in positions.items():
-        low, high = (float(values_ps[rank]) for rank in _ranks(position, n))
-        result[name] = _between(low, high, position - int(position)) / unit
-    result["max"] = float(values_ps[n - 1]) / unit
-    return result
 
 
 def makespan_ps(table: RequestTable) -> int:
@@ -100,17 +80,6 @@ def makespan_ps(table: RequestTable) -> int:
         finished = table.finish[rows][table.status[rows] == Status.OK]
         last = max(last, int(finished.max(initial=NOT_YET)))
     return 0 if first is None or last == NOT_YET else max(last - first, 0)
-
-
-def _ranks(position: float, n: int) -> tuple[int, int]:
-    return int(position), min(int(position) + 1, n - 1)
-
-
-def _between(low: float, high: float, share: float) -> float:
-    """Interpolate exactly as numpy does, from the nearer end, so that results are equal."""
-    if share < 0.5:
-        return low + (high - low) * share
-    return high - (high - low) * (1 - share)
 
 
 def _rate(count: int, seconds: float) -> float | None:

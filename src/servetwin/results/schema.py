@@ -158,6 +158,17 @@ class Parts(Strict):
     p99: dict[str, float]
 
 
+class PriorityClass(Strict):
+    """The requests of one priority."""
+
+    priority: int
+    requests: NonNegativeInt
+    completed: NonNegativeInt
+    preemptions: NonNegativeInt
+    ttft_ms: Stats
+    e2e_latency_s: Stats
+
+
 class Attribution(Strict):
     e2e: Parts
     ttft: Parts
@@ -217,6 +228,7 @@ class Metrics(Strict):
     kv_cache: KvCache
     pipeline: Pipeline | None = None
     failures: Failures | None = None
+    priorities: list[PriorityClass] | None = None
     energy: Energy | None
     carbon_g: Figure
     cost: Cost | None

@@ -55,6 +55,7 @@ COMPLETION = pa.field("completion_us", pa.float64())
 HANDOVER = pa.field("handover_s", pa.float64())
 HANDOVER_TRANSFER = pa.field("handover_transfer_s", pa.float64())
 RETRIES = pa.field("retries", pa.int32())
+PRIORITY = pa.field("priority", pa.int32())
 """Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
@@ -104,6 +105,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             HANDOVER.name: _seconds(table.handover, rows),
             HANDOVER_TRANSFER.name: _seconds(table.handover_transfer, rows),
             RETRIES.name: _part(table.retries, rows),
+            PRIORITY.name: _part(table.priority, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
@@ -115,6 +117,7 @@ def write_requests(run: RunResult, path: Path) -> None:
         (HANDOVER, table.handover),
         (HANDOVER_TRANSFER, table.handover_transfer),
         (RETRIES, table.retries),
+        (PRIORITY, table.priority),
     ):
         schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
@@ -158,6 +161,7 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             handover=_times(reader, HANDOVER.name),
             handover_transfer=_times(reader, HANDOVER_TRANSFER.name),
             retries=reader.optional(RETRIES.name) if reader.has(RETRIES.name) else None,
+            priority=reader.optional(PRIORITY.name) if reader.has(PRIORITY.name) else None,
         )
         return table, _token_gaps(path, reader.metadata)
 

@@ -166,12 +166,22 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
 
 def _notes(deployment: Deployment, cost: CostModel, inputs: SimInputs) -> tuple[str, ...]:
     """What to know about costs and caches; of a decode pool what is not said already."""
-    notes = (*cost.notes, *_cache_notes(deployment.settings, inputs))
+    notes = (*cost.notes, *_cache_notes(deployment.settings, inputs), *_policy_notes(inputs))
     if cost.decode is None or inputs.decode is None:
         return notes
     engine = inputs.decode.engine
     others = (*cost.decode.notes, *_cache_notes(engine.settings, engine))
     return (*notes, *(f"decode pool: {note}" for note in others if note not in notes))
+
+
+def _policy_notes(inputs: SimInputs) -> tuple[str, ...]:
+    pools = (inputs,) if inputs.decode is None else (inputs, inputs.decode.engine)
+    heeded = any(pool.settings.by_priority for pool in pools)
+    if heeded and inputs.workload.priority is None:
+        return ("the workload has no priorities: the scheduling policy finds all requests alike",)
+    if not heeded and inputs.workload.priority is not None:
+        return ("the workload has priorities, which --scheduling-policy fcfs does not heed",)
+    return ()
 
 
 def _cache_notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
@@ -286,6 +296,7 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         replica=outcome.replica,
         status=outcome.status,
         session_id=workload.session_id,
+        priority=workload.priority,
         kv_transfer=outcome.kv_transfer,
         prefill_time=outcome.prefill_time,
         decode_time=outcome.decode_time,

@@ -88,7 +88,7 @@ class EngineSettings:
         if self.scheduling_policy not in SCHEDULING_POLICIES:
             raise ValueError(f"scheduling_policy must be one of {', '.join(SCHEDULING_POLICIES)}")
         if self.by_priority and self.scheduler != "vllm":
-            raise ValueError(f"scheduler {self.scheduler} knows no scheduling_policy but fcfs")
+            raise ValueError(f"scheduling_policy priority is vllm's, not {self.scheduler}'s")
         for name in ("max_num_batched_tokens", "max_num_seqs", "max_model_len", "block_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -40,6 +40,8 @@ class RequestTable:
     """-1 for a request that no replica saw."""
     status: NDArray[np.int8]
     session_id: NDArray[np.int32] | None = None
+    priority: NDArray[np.int32] | None = None
+    """As `Workload` has it."""
     prefill_time: Ints | None = None
     """Picoseconds of its own prefill: from the start of its prompt to its first token, less
     the share that the prompt tokens of others have in the iterations between."""
