@@ -90,7 +90,7 @@ def test_experts_over_all_devices_stay_over_all_devices() -> None:
 
 @pytest.mark.parametrize("kv_link", [None, "PCIe5", "12.5GB/s"])
 def test_a_saved_run_runs_again(kv_link: str | None) -> None:
-    first = settings(decode_gpu="L4", kv_link=kv_link, decode_kv_tier=["host=1GB"])
+    first = settings(decode_gpu="L4", kv_link=kv_link, decode_kv_tier=["host=1GB@20GB/s"])
     prepared = prepare(first)
     again = load_settings(prepared.config).settings
     repeated = prepare(again)

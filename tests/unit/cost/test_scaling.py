@@ -24,6 +24,7 @@ ONE = IterationCost(
     window=64,
     decode_window_ctx=-1,
     prefill_window_attn=-50,
+    speculation=np.array([0, -4, 6], dtype=np.int64),
 )
 COST = CostModel(ONE, MemoryPlan(1, 1, 1.0, 1, 100))
 
@@ -34,9 +35,11 @@ def test_every_coefficient_is_scaled_and_nothing_else() -> None:
         assert getattr(twice.iteration, name) == 2 * getattr(ONE, name), name
     assert twice.iteration.linear.tolist() == [0, 20, 40]
     assert twice.iteration.head.tolist() == [0, 14, 18]
+    assert twice.iteration.speculation is not None
+    assert twice.iteration.speculation.tolist() == [0, -8, 12]
     assert twice.iteration.window == 64
     assert twice.memory == COST.memory
-    kept = {"window", "attention", "linear", "head"}
+    kept = {"window", "attention", "linear", "head", "speculation"}
     assert {*SCALARS, *kept} == set(IterationCost.__dataclass_fields__)
 
 

@@ -67,7 +67,8 @@ def cache_folder(sources: Iterable[Path] = KERNEL) -> Path:
 
 def is_compiled(sources: Iterable[Path] = KERNEL, entry_point: str = "") -> bool:
     """Whether machine code for these sources, or for one entry point, lies in its folder."""
-    return any(cache_folder(sources).rglob(f"*{entry_point}*.nbc"))
+    code = f"*{entry_point}*.nbc" if entry_point else "*.nbc"
+    return any(cache_folder(sources).rglob(code))
 
 
 class _Part(Compiler):
