@@ -61,7 +61,7 @@ def test_files_and_reports_show_them(tmp_path: Path) -> None:
     assert "80 % range" in printed
     assert "nearest: " in printed
     assert max(map(len, printed.splitlines())) <= 80
-    assert "80\u00a0% of means" in (tmp_path / "report.html").read_text("utf-8")
+    assert "80&nbsp;% of means" in (tmp_path / "report.html").read_text("utf-8")
     run = read_run(tmp_path)
     assert run.error_bars is not None
     assert run.error_bars["intervals"]["nominal"] == 0.8
