@@ -179,6 +179,15 @@ def test_waiting_and_lost_requests_go_to_other_engines_once_it_is_known(run: Run
     assert stay.first_token.tolist() == [180, 100, 180, 200, 200, 280]
 
 
+@pytest.mark.parametrize(("ahead", "planned"), [(False, 300), (True, 400)])
+def test_who_is_rerouted_comes_after_the_iterations_that_end_then(
+    run: Run, ahead: bool, planned: int
+) -> None:
+    found = run(engines(2, failing((190, 0)), (0, 5), (0, 9), ahead=ahead))
+    # At 200 the other engine has planned the iteration that begins, or the one behind it.
+    assert found.finish.tolist() == [planned + 500, 900]
+
+
 def test_with_copies_only_those_who_wait_go_elsewhere(run: Run) -> None:
     found = run(engines(2, failing((50, 0), replicated=True), (0, 2), (0, 2), (30, 1)))
     assert found.replica.tolist() == [0, 1, 1]

@@ -86,12 +86,15 @@ def reject(state: State, settings: Record, request: Int, now: Int) -> None:
 @spliced
 def send(state: State, settings: Record, request: Int, now: Int) -> None:
     """Send the request to the replica that the router chooses."""
-    hand(state, settings, request, choose(state, settings, request, now), now)
+    hand(state, settings, request, choose(state, settings, request, now), now, now)
 
 
 @spliced
-def hand(state: State, settings: Record, request: Int, r: Int, now: Int) -> None:
-    """Send the request to a replica, which is woken or cuts its jump short."""
+def hand(state: State, settings: Record, request: Int, r: Int, now: Int, before: Int) -> None:
+    """Send the request to a replica, which is woken or cuts its jump short.
+
+    Plans that were made `before` do not know of it.
+    """
     rep = state.replica[r]
     state.home[request] = r
     state.outstanding[r] += 1
@@ -111,7 +114,7 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int) -> None
         wake(state.times, settings, rep, r, now)
     elif rep.open and (settings.by_priority == 0 or rep.queue_head == request):
         rep.open = 0
-        _cut(state.times, settings, rep, r, now)
+        _cut(state.times, settings, rep, r, before)
 
 
 @spliced

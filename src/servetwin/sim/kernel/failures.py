@@ -51,7 +51,7 @@ def run_failing_slice(arrays: State, most_events: Int) -> Int:
         if arrival == now:
             request = take_arrival(state, settings, world)
             if holds(settings, state.input_tokens[request], state.output_tokens[request]):
-                _send(state, settings, request, now)
+                _send(state, settings, request, now, now)
             else:
                 reject(state, settings, request, now)
         elif load == now:
@@ -79,8 +79,9 @@ def _somebody_waits(state: State, settings: Record) -> Flag:
 
 
 @outlined
-def _send(state: State, settings: Record, request: Int, now: Int) -> None:
-    hand(state, settings, request, choose_up(state, settings, request, now), now)
+def _send(state: State, settings: Record, request: Int, now: Int, before: Int) -> None:
+    r = choose_up(state, settings, request, before)
+    hand(state, settings, request, r, now, before)
 
 
 @outlined
@@ -203,7 +204,8 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
             state.outstanding_tokens[r] -= state.input_tokens[request]
             state.next_waiting[request] = -1
             state.outages.fault[0].rerouted += 1
-            _send(state, settings, request, now)
+            # Iterations that end now have ended.
+            _send(state, settings, request, now, now + 1)
         request = following
         left -= 1
 
