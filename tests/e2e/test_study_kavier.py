@@ -129,7 +129,7 @@ def test_post_processing_of_a_run(tmp_path: Path) -> None:
     words = "--kavier run/tasks.parquet --opendc powerSource.parquet --price 10 --out rated"
     done = kavier(tmp_path, *words.split(), "--carbon", "300")
     assert done.returncode == 0, done.stderr
-    for word in ("energy", "CO2", "cost at 10/h", "million tokens", "power of our own"):
+    for word in ("energy", "CO2", "cost at $10/h", "million tokens", "power of our own"):
         assert word in done.stdout
     words = (
         "--kavier run/tasks.parquet --opendc rated/powerSource.parquet --price 10 --out again.json"
