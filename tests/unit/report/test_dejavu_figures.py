@@ -23,7 +23,7 @@ def test_gaps_are_crosses_and_the_figure_says_so(tmp_path: Path) -> None:
         for layer in content["layer"]
     ]
     assert values == [[30.0, 20.5], [30.0, 20.5], [0, 0, 0, 0]]
-    assert "nothing fits" in content["title"]["subtitle"]
+    assert "nothing fits" in content["title"]["subtitle"][0]
     save(chart, tmp_path / "plan.png")
     assert (tmp_path / "plan.png").stat().st_size > 5000
 
@@ -31,7 +31,7 @@ def test_gaps_are_crosses_and_the_figure_says_so(tmp_path: Path) -> None:
 def test_without_gaps_nothing_is_said_of_them() -> None:
     rows = [{"machines": 2, "kind": kind, "value": 1.0, "layout": ""} for kind in KINDS]
     chart = planner_bars(rows, KINDS, "makespan (s)", ("A plan", "of one row"))
-    assert chart.to_dict()["title"]["subtitle"] == "of one row"
+    assert chart.to_dict()["title"]["subtitle"] == ["of one row"]
 
 
 def test_delays_of_both_rings(tmp_path: Path) -> None:
