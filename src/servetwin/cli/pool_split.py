@@ -239,7 +239,9 @@ def _budgets(settings: RunSettings, tokens: str | None, own: int) -> list[int]:
     """Token budgets to try beside the engine's own."""
     if tokens is not None:
         return [int(value) for value in _numbers("--aggregated-tokens", tokens, int)]
-    if settings.scheduler != "vllm" or settings.max_num_batched_tokens is not None:
+    name = "max_num_batched_tokens"
+    chosen = getattr(settings, name) is not None and name not in settings.defaulted
+    if settings.scheduler != "vllm" or chosen:
         return []
     floor = settings.max_num_seqs or 1
     return [value for value in USUAL_TOKENS if floor <= value < own]
