@@ -104,9 +104,9 @@ def simulate(
     if deployment.failures is None:
         outcome = _run(inputs, options)
     else:
-        calm = _run(inputs, options)
-        inputs, outcome = run_failing(deployment, cost, inputs, lambda each: _run(each, options))
-        failures = describe_failures(deployment, inputs, outcome, calm)
+        calm = inputs
+        inputs, outcome = run_failing(deployment, cost, calm, lambda each: _run(each, options))
+        failures = describe_failures(deployment, inputs, outcome, _run(calm, options))
     outcome = merge_lanes(inputs, outcome)
     return RunResult(
         kind="simulated",
