@@ -7,7 +7,7 @@ A seat marks where these stood when its request began its prompt, and at the tok
 from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import Int, Record, State
 
-__all__ = ["begin_prompt", "mark", "pause", "resume"]
+__all__ = ["begin_prompt", "pause", "resume"]
 
 
 @inlined
@@ -43,10 +43,3 @@ def pause(state: State, settings: Record, rep: Record, seat: Record, token: Int)
     """At `token` comes the last token, or the last before the request is preempted."""
     priced = rep.done_priced + settings.lag * rep.staged_priced
     state.decode_time[seat.request] += token - seat.mark - (priced - seat.mark_priced)
-
-
-@inlined
-def mark(settings: Record, rep: Record, seat: Record, token: Int) -> None:
-    """Count on from `token`, where `pause` has stopped."""
-    seat.mark = token
-    seat.mark_priced = rep.done_priced + settings.lag * rep.staged_priced

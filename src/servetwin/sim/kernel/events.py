@@ -103,7 +103,7 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int, before:
         take_before(state, settings, rep, r, now)
     if settings.by_priority:
         state.waiting.since[request] = now
-        waiting.push(state, rep, request)
+        rep.queue_head = waiting.meld(state, rep.queue_head, request)
     elif rep.queue_head < 0:
         rep.queue_head = request
     else:
@@ -173,13 +173,13 @@ def go_on(state: State, settings: Record, rep: Record, r: Int) -> None:
         disband(state, settings, rep, r)
     rep.blocks_before = settings.capacity - rep.free
     if rep.late:
-        priority.go_on_late(state, settings, rep, r)
+        priority.go_on_late(state, settings, rep, r, 0)
     preempted = make_plan(state, settings, rep, r)
     start(state, settings, rep, r, preempted)
     if rep.joining > 0:
         fetching.count_first_gaps(state, settings, rep, r)
     if rep.late:
-        priority.count_late_gaps(state, settings, rep)
+        priority.go_on_late(state, settings, rep, r, 1)
     if rep.idle == 0 and outlasts_clock(rep):
         state.world[0].overrun = 1
         return

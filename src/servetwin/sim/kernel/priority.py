@@ -9,12 +9,12 @@ import numpy as np
 
 from servetwin.sim.kernel import prefix, waiting
 from servetwin.sim.kernel.blocks import blocks_for
-from servetwin.sim.kernel.compile import inlined, outlined
+from servetwin.sim.kernel.compile import outlined, spliced
 from servetwin.sim.kernel.gaps import bin_of
-from servetwin.sim.kernel.seats import pause_decoding, preempt, start_decoding
+from servetwin.sim.kernel.seats import halt, preempt, start_decoding
 from servetwin.sim.kernel.state import Flag, Int, Record, State
 
-__all__ = ["count_late_gaps", "go_on_late", "make_room"]
+__all__ = ["go_on_late", "make_room"]
 
 PAUSED, LATE = 1, 2
 """Values of a seat's `late`: not served in the plan that was made last; or served again in
@@ -55,7 +55,7 @@ def make_room(state: State, settings: Record, rep: Record, r: Int, phase: Int) -
     return np.int64(0), np.int64(0)
 
 
-@inlined
+@spliced
 def _last_in_rank(state: State, rep: Record, number: Int) -> tuple[Int, Flag]:
     """The seat that counts least, and whether it decodes and stands before seat `number`."""
     seats = state.seat
@@ -69,43 +69,40 @@ def _last_in_rank(state: State, rep: Record, number: Int) -> tuple[Int, Flag]:
     return last, served
 
 
-@inlined
+@spliced
 def _pause(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
     """Leave those who decode out of the plan, from seat `number` to the end of the list."""
     while number >= 0:
         seat = state.seat[number]
         if seat.leave > rep.step:
-            pause_decoding(state, settings, rep, r, number, seat.late == 0)
+            context = seat.context + rep.step - seat.joined
+            halt(state, settings, rep, r, number)
+            seat.generated = state.generated[seat.request]
+            seat.context = context
             seat.late = PAUSED
             rep.late = 1
         number = np.int64(seat.order_next)
 
 
 @outlined
-def go_on_late(state: State, settings: Record, rep: Record, r: Int) -> None:
-    """Let those decode whom the plan before left out."""
+def go_on_late(state: State, settings: Record, rep: Record, r: Int, priced: Int) -> None:
+    """Let those decode whom the plan before left out; once this one is `priced`, count gaps.
+
+    Theirs are longer than the plan.
+    """
+    end = rep.now + settings.lag * rep.staged_cost + rep.cost
     number = np.int64(rep.order_tail)
+    rep.late = 0
     while number >= 0:
         seat = state.seat[number]
         if seat.late == PAUSED:
-            start_decoding(state, settings, rep, r, number, seat.context)
-            seat.late = LATE
-        number = np.int64(seat.order_prev)
-
-
-@outlined
-def count_late_gaps(state: State, settings: Record, rep: Record) -> None:
-    """Of those who were left out and are in the plan just priced, the next gap is longer."""
-    end = rep.now + settings.lag * rep.staged_cost + rep.cost
-    rep.late = 0
-    number = np.int64(rep.order_tail)
-    while number >= 0:
-        seat = state.seat[number]
-        if seat.late == LATE:
+            rep.late = 1
+            if priced == 0:
+                start_decoding(state, settings, rep, r, number, seat.context)
+                seat.late = LATE
+        elif seat.late == LATE:
             seat.late = 0
             if settings.gaps:
                 state.gaps[bin_of(rep.cost)] -= 1
                 state.gaps[bin_of(end - state.finish[seat.request])] += 1
-        elif seat.late == PAUSED:
-            rep.late = 1
         number = np.int64(seat.order_prev)

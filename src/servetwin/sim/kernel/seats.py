@@ -5,14 +5,14 @@ from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.seating import vacate
-from servetwin.sim.kernel.state import CLOCK_END, STATIC, Flag, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, STATIC, Int, Record, State
 from servetwin.types import Status
 
 __all__ = [
     "disband",
     "finish_prompt",
+    "halt",
     "leave_ring",
-    "pause_decoding",
     "preempt",
     "release_followers",
     "return_leaving",
@@ -218,27 +218,26 @@ def preempt(state: State, settings: Record, rep: Record, r: Int, number: Int, gr
     seat = state.seat[number]
     request = seat.request
     state.preemptions[request] += 1
+    finishes = False
     if rep.prefills > 0 and seat.computed < seat.target:
         rep.prefills = 0
     elif seat.leave == rep.step:
+        finishes = True
         _unlink_leaving(state, rep, number)
         if rep.doomed:
             state.next_waiting[request] = rep.astray
             rep.astray = request
-        prefix.release(state, settings, rep, r, number)
-        vacate(state, settings, rep, number)
-        return
     else:
-        _stop_decoding(state, settings, rep, r, number)
-        rep.live -= 1
-        ring.remove(state, settings, r, number)
+        halt(state, settings, rep, r, number)
         seat.blocks += grown
-        _note_tokens(state, settings, rep, seat)
+        seat.late = 0
     prefix.release(state, settings, rep, r, number)
     vacate(state, settings, rep, number)
+    if finishes:
+        return
     rep.queue_length += 1
     if settings.by_priority:
-        waiting.push(state, rep, request)
+        rep.queue_head = waiting.meld(state, rep.queue_head, request)
         return
     state.next_waiting[request] = rep.queue_head
     if rep.queue_head < 0:
@@ -247,43 +246,25 @@ def preempt(state: State, settings: Record, rep: Record, r: Int, number: Int, gr
 
 
 @outlined
-def pause_decoding(
-    state: State, settings: Record, rep: Record, r: Int, number: Int, had_last: Flag
-) -> None:
-    """Leave a seat out of the plan at work; `had_last`: it was in the plan before.
-
-    Its `context` and `generated` are what it has to begin with when it goes on.
-    """
+def halt(state: State, settings: Record, rep: Record, r: Int, number: Int) -> None:
+    """Take a seat out of the plan at work; note how many tokens it has, and when the last came."""
     seat = state.seat[number]
-    seat.generated = seat.output - (seat.leave - rep.step)
-    context = seat.context + rep.step - seat.joined
+    rep.live -= 1
     ring.remove(state, settings, r, number)
     _stop_decoding(state, settings, rep, r, number)
-    rep.live -= 1
-    seat.context = context
-    if had_last:
-        token = rep.now + rep.staged_cost * settings.lag
-        attribution.pause(state, settings, rep, seat, token)
-        attribution.mark(settings, rep, seat, token)
-        state.finish[seat.request] = token
-
-
-@inlined
-def _note_tokens(state: State, settings: Record, rep: Record, seat: Record) -> None:
-    """Remember how many tokens a request has that loses its seat, and when it got the last."""
     if rep.doomed:
-        return  # `failing.settle` has done it
+        return  # `failing.settle` has noted it
     request = seat.request
     tokens = seat.output - (seat.leave - rep.step)
     state.generated[request] = tokens
-    if seat.late:
-        seat.late = 0  # the last token came before it was left out
-        return
     if outages.redone(state, settings, request, tokens):
         rep.redoing -= 1
-        return
-    state.finish[request] = rep.now + rep.staged_cost * settings.lag
-    attribution.pause(state, settings, rep, seat, state.finish[request])
+    elif seat.late == 0:  # else the last came before it was left out
+        token = rep.now + rep.staged_cost * settings.lag
+        state.finish[request] = token
+        attribution.pause(state, settings, rep, seat, token)
+        seat.mark = token
+        seat.mark_priced = rep.done_priced + settings.lag * rep.staged_priced
 
 
 @inlined

@@ -11,7 +11,7 @@ from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.state import Flag, Int, Record, State, Waiting
 
-__all__ = ["make_waiting", "pop", "precedes", "push"]
+__all__ = ["make_waiting", "meld", "pop", "precedes"]
 
 
 def make_waiting(inputs: SimInputs) -> Waiting:
@@ -20,7 +20,7 @@ def make_waiting(inputs: SimInputs) -> Waiting:
     priority = inputs.workload.priority
     if priority is None or n == 0:
         priority = np.zeros(n, np.int32)
-    return Waiting(np.zeros(n, np.int32), priority, np.zeros(n, np.int64))
+    return Waiting(np.full(n, -1, np.int32), priority, np.zeros(n, np.int64))
 
 
 @inlined
@@ -35,40 +35,11 @@ def precedes(state: State, one: Int, other: Int) -> Flag:
 
 
 @outlined
-def push(state: State, rep: Record, request: Int) -> None:
-    """Let a request wait; the caller counts."""
-    state.waiting.child[request] = -1
-    state.next_waiting[request] = -1
-    rep.queue_head = _meld(state, np.int64(rep.queue_head), request)
+def meld(state: State, one: Int, other: Int) -> Int:
+    """Put the later root of two below the other, which is returned; `one` may be -1.
 
-
-@outlined
-def pop(state: State, rep: Record) -> None:
-    """Remove `queue_head`; the caller has read it, and counts."""
-    following = state.next_waiting
-    node = np.int64(state.waiting.child[rep.queue_head])
-    paired = np.int64(-1)  # pairs of children, the last first
-    while node >= 0:
-        other = np.int64(following[node])
-        rest = np.int64(-1)
-        if other >= 0:
-            rest = np.int64(following[other])
-            node = _meld(state, node, other)
-        following[node] = paired
-        paired = node
-        node = rest
-    head = np.int64(-1)
-    while paired >= 0:
-        rest = np.int64(following[paired])
-        following[paired] = -1
-        head = _meld(state, head, paired)
-        paired = rest
-    rep.queue_head = head
-
-
-@inlined
-def _meld(state: State, one: Int, other: Int) -> Int:
-    """Put the later root of two below the other, which is returned; `one` may be -1."""
+    A request alone is a root: so it begins to wait.
+    """
     if one < 0:
         return other
     first, second = one, other
@@ -77,3 +48,28 @@ def _meld(state: State, one: Int, other: Int) -> Int:
     state.next_waiting[second] = state.waiting.child[first]
     state.waiting.child[first] = second
     return first
+
+
+@outlined
+def pop(state: State, rep: Record) -> None:
+    """Remove `queue_head`, which the caller has read, and is a root again."""
+    following = state.next_waiting
+    node = np.int64(state.waiting.child[rep.queue_head])
+    state.waiting.child[rep.queue_head] = -1
+    paired = np.int64(-1)  # pairs of children, the last first
+    while node >= 0:
+        other = np.int64(following[node])
+        rest = np.int64(-1)
+        if other >= 0:
+            rest = np.int64(following[other])
+            node = meld(state, node, other)
+        following[node] = paired
+        paired = node
+        node = rest
+    head = np.int64(-1)
+    while paired >= 0:
+        rest = np.int64(following[paired])
+        following[paired] = -1
+        head = meld(state, head, paired)
+        paired = rest
+    rep.queue_head = head
