@@ -22,6 +22,9 @@ SCALARS = (
     "prefill_chunk",
     "prefill_attn",
     "prefill_window_attn",
+    "lora_base",
+    "lora_adapter",
+    "lora_token",
 )
 Ints = NDArray[np.int64]
 

@@ -66,6 +66,13 @@ class SimInputs:
     def __post_init__(self) -> None:
         if self.failures is not None and self.settings.by_priority:
             raise InputError("engines that fail are not simulated yet with priority scheduling")
+        pools = (self,) if self.decode is None else (self, self.decode.engine)
+        if any(pool.settings.max_loras for pool in pools):
+            alone = self.failures is None and self.decode is None and not self.tiers
+            if not alone:
+                raise InputError(
+                    "LoRA adapters are not simulated yet with pools, KV tiers or engines that fail"
+                )
 
     @property
     def engines(self) -> int:

@@ -29,14 +29,16 @@ class IterationCost:
              + decode_ctx * S + decode_window_ctx * min(S, window * B)
              + chunks * prefill_chunk
              + (prefill_attn * A + prefill_window_attn * W) >> ATTENTION_FRACTION_BITS
-             + attention + speculation[B]
+             + attention + speculation[B] + lora
 
     picoseconds. `A` sums, over the chunks, `c * (2 * done + c)` for a chunk of `c` tokens
     behind `done` computed ones: twice the number of query-key pairs, give or take the
     diagonal. `W` is the same with each query seeing at most `window` keys (see
     `sim.window_pairs`). Past the end of a table, its last entry plus `*_slope` for each
     further entry. `attention` is nothing, or what its tables say; `speculation` is nothing, or
-    what drafted tokens add to an iteration of `B` decodes, less than nothing where they pay. An
+    what drafted tokens add to an iteration of `B` decodes, less than nothing where they pay.
+    `lora` is `lora_base + D * lora_adapter + T * lora_token` where `T` of its tokens need `D`
+    different adapters, and nothing where none does. An
     iteration without tokens does not take place.
     """
 
@@ -57,6 +59,9 @@ class IterationCost:
     attention: AttentionTables | None = None
     speculation: Ints | None = None
     """By decoded sequences, up to all that an engine has seats for; index 0 is 0."""
+    lora_base: int = 0
+    lora_adapter: int = 0
+    lora_token: int = 0
 
     def __post_init__(self) -> None:
         for name in ("linear", "head"):
@@ -66,7 +71,8 @@ class IterationCost:
             if table.min() < 0:
                 raise ValueError(f"{name} must not be negative")
         scalars = ("base", "linear_slope", "head_slope", "decode_seq", "decode_ctx")
-        for name in (*scalars, "prefill_chunk", "prefill_attn", "window"):
+        loras = ("lora_base", "lora_adapter", "lora_token")
+        for name in (*scalars, *loras, "prefill_chunk", "prefill_attn", "window"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
         if self.base + int(self.linear[1]) < 1:

@@ -69,6 +69,8 @@ class EngineSettings:
     """Tokens drafted for each that is verified; 0 for none."""
     acceptance_length: float = 1.0
     """Mean tokens that one verification yields, the one that it computes itself included."""
+    max_loras: int = 0
+    """Different LoRA adapters in one batch; 0: all requests are those of the model itself."""
     draft_share: float = 0.0
     """Layers that draft one token, as a share of the model's; 0: one layer."""
 
@@ -89,6 +91,8 @@ class EngineSettings:
             raise ValueError(f"scheduling_policy must be one of {', '.join(SCHEDULING_POLICIES)}")
         if self.by_priority and self.scheduler != "vllm":
             raise ValueError(f"scheduling_policy priority is vllm's, not {self.scheduler}'s")
+        if self.max_loras < 0 or (self.max_loras and self.scheduler != "vllm"):
+            raise ValueError("max_loras is vllm's, and not negative")
         for name in ("max_num_batched_tokens", "max_num_seqs", "max_model_len", "block_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -65,6 +65,8 @@ class Workload:
     """Picoseconds between the parent's finish and this arrival; 0 where there is no parent."""
     priority: Tokens | None = None
     """The smaller, the sooner an engine serves the request that heeds it; 0 where none is said."""
+    adapter: Tokens | None = None
+    """Which LoRA adapter the request needs, -1 for none."""
     block_hashes: BlockHashes | None = None
     notes: tuple[str, ...] = ()
     """What a reader of results should know, in sentences."""
@@ -82,12 +84,15 @@ class Workload:
             "parent": self.parent,
             "think_time": self.think_time,
             "priority": self.priority,
+            "adapter": self.adapter,
         }
         for name, column in columns.items():
             if column is not None and column.shape != (n,):
                 raise ValueError(f"{name} must have one entry for each of the {n} requests")
         _check_range("input_tokens", self.input_tokens, 1, MAX_TOKENS)
         _check_range("output_tokens", self.output_tokens, 1, MAX_TOKENS)
+        if self.adapter is not None:
+            _check_range("adapter", self.adapter, -1, 2**31 - 1)
         self._check_times(n)
         if self.block_hashes is not None and self.block_hashes.offsets.size != n + 1:
             raise ValueError("block_hashes.offsets must have one entry more than the requests")

@@ -11,6 +11,7 @@ from servetwin.cache.kernel.tiers import make_tiers
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
+from servetwin.sim.kernel.adapters import make_adapters
 from servetwin.sim.kernel.attention import attention_arrays
 from servetwin.sim.kernel.outages import make_outages
 from servetwin.sim.kernel.stages import make_stages
@@ -66,6 +67,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         caches=_caches(inputs, seats),
         loads=_loads(inputs, seats, bool(inputs.tiers) or fetches),
         waiting=make_waiting(inputs),
+        adapters=make_adapters(inputs),
         bridge=_no_bridge(),
         stages=make_stages(inputs),
         outages=make_outages(inputs, count * seats),
@@ -211,6 +213,7 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "engines": inputs.engines,
         "fails": int(inputs.failures is not None),
         "by_priority": int(engine.by_priority),
+        "loras": engine.max_loras if inputs.workload.adapter is not None else 0,
         "swap": inputs.stages.swap if inputs.stages else 0,
     }
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
@@ -246,7 +249,7 @@ def _replicas(inputs: SimInputs, seats: int) -> Records:
     records["jump"] = 1
     for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous", "ready_head"):
         records[name] = -1
-    records["astray"] = -1
+    records["astray"] = records["aside"] = -1
     records["vacant"] = np.arange(inputs.replicas) * seats
     return records
 

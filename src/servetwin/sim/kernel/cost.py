@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from servetwin.sim.kernel import attention
+from servetwin.sim.kernel import adapters, attention
 from servetwin.sim.kernel.compile import inlined
 from servetwin.sim.kernel.state import Int, Ints, Record, State
 from servetwin.types.cost import ATTENTION_FRACTION_BITS
@@ -68,6 +68,7 @@ def without_prompts(state: State, settings: Record, replica: Record) -> Int:
     if batch == 0:
         return np.int64(0)
     total = _of_tokens(state, settings, replica, batch, batch)
+    total += adapters.price(settings, replica.adapters, replica.adapted)
     if settings.tabled:
         total += attention.decode(state.attention, batch, replica.contexts)
     return total
@@ -78,6 +79,8 @@ def _with_prompts(state: State, settings: Record, replica: Record) -> Int:
     batch, tokens = replica.batch, replica.prefill_tokens
     total = _of_tokens(state, settings, replica, batch + tokens, replica.samples)
     total += replica.chunks * settings.prefill_chunk
+    different = replica.adapters + replica.prompt_adapters
+    total += adapters.price(settings, different, replica.adapted + replica.prompt_adapted)
     total += _attention(settings, replica.pairs, replica.window_pairs)
     if settings.tabled:
         contexts = replica.contexts

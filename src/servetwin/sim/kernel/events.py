@@ -112,7 +112,7 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int, before:
     rep.queue_length += 1
     if rep.idle:
         wake(state.times, settings, rep, r, now)
-    elif rep.open and (settings.by_priority == 0 or rep.queue_head == request):
+    elif rep.open and (settings.loras or not settings.by_priority or rep.queue_head == request):
         rep.open = 0
         _cut(state.times, settings, rep, r, before)
 

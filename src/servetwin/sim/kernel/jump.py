@@ -92,7 +92,8 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
             phases = state.phases[r]
             steps = 1 + steps_that_fit(settings, phases, batch, rep.step + 1, steps - 1, free)
         rep.jump = steps
-        rep.open = (rep.queue_head < 0 or settings.by_priority) and _admits(settings, rep)
+        overtaken = settings.by_priority or settings.loras
+        rep.open = (rep.queue_head < 0 or overtaken) and _admits(settings, rep)
     elif rep.first == 0 and rep.cost == 0 and not preempted:
         rep.idle = 1  # nobody waits, except for blocks that others load
     rep.second = rep.cost if settings.lag else rep.cost + rep.growth

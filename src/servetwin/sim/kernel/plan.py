@@ -6,7 +6,15 @@ budget; so a plan loops only over prompts.
 
 import numpy as np
 
-from servetwin.sim.kernel import attribution, fetching, loading, outages, prefix, priority
+from servetwin.sim.kernel import (
+    adapters,
+    attribution,
+    fetching,
+    loading,
+    outages,
+    prefix,
+    priority,
+)
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined, spliced
 from servetwin.sim.kernel.cost import window_pairs
@@ -36,6 +44,8 @@ def make_plan(state: State, settings: Record, rep: Record, r: Int) -> Flag:
     rep.window_pairs = 0
     rep.chunks = 0
     rep.samples = 0
+    rep.prompt_adapters = 0
+    rep.prompt_adapted = 0
     preempted = False
     if settings.grows:
         preempted = _plan_chunked(state, settings, rep, r)
@@ -72,6 +82,8 @@ def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, t
         rep.window_pairs += window_pairs(tokens, done, settings.window)
     rep.chunks += 1
     prefix.fill(state, settings, r, number)
+    if settings.loras:
+        adapters.compute(state, rep, r, seat.request, tokens)
     if settings.fails:
         outages.note_chunk(state, rep, number, tokens)
 
@@ -129,6 +141,8 @@ def _plan_chunked(state: State, settings: Record, rep: Record, r: Int) -> Flag:
         left -= tokens
         state.prefilling[r, rep.prefills] = number
         rep.prefills += 1
+    if rep.aside >= 0:
+        adapters.put_back(state, settings, rep)
     return False
 
 
@@ -143,6 +157,10 @@ def _admit(state: State, settings: Record, rep: Record, r: Int, most: Int) -> In
             return loading.join(state, settings, rep)
         if rep.queue_head < 0 or rep.seats + rep.loading >= settings.max_seqs:
             return np.int64(-1)
+        if settings.loras:
+            adapters.skip(state, settings, rep, r)
+            if rep.queue_head < 0:
+                return np.int64(-1)
         head = rep.queue_head
         known = state.input_tokens[head] + state.generated[head]
         hits, idle = prefix.find(state, settings, r, head, known)

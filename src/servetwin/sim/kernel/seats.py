@@ -1,6 +1,15 @@
 """A request that has a seat: it starts to decode, loses the seat, or leaves."""
 
-from servetwin.sim.kernel import attribution, handover, heap, outages, prefix, ring, waiting
+from servetwin.sim.kernel import (
+    adapters,
+    attribution,
+    handover,
+    heap,
+    outages,
+    prefix,
+    ring,
+    waiting,
+)
 from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
@@ -59,6 +68,8 @@ def start_decoding(
     rep.batch += 1
     rep.live += 1
     rep.contexts += context
+    if settings.loras:
+        adapters.count(state, rep, r, seat.request, 1)
     if settings.grows:
         seat.phase = phase_of(settings, rep.step + 1 - seat.context)
         state.phases[r, seat.phase] += 1
@@ -84,6 +95,8 @@ def _stop_decoding(state: State, settings: Record, rep: Record, r: Int, number: 
     context = seat.context + rep.step - seat.joined
     rep.batch -= 1
     rep.contexts -= context
+    if settings.loras:
+        adapters.count(state, rep, r, seat.request, -1)
     if settings.grows:
         state.phases[r, seat.phase] -= 1
         seat.blocks = blocks_for(settings, context - 1)

@@ -27,6 +27,7 @@ __all__ = [
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
+    "Adapters",
     "Attention",
     "Bridge",
     "Caches",
@@ -69,13 +70,14 @@ SETTINGS = _record(
     # HBM. `hands_over`: to a decode pool; `fetches`: from a prefill pool. `tabled`: attention
     # has tables. `speculating`: decodes have one. `shift`: log2 of the block size, or -1.
     # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
-    # devices of its own. `fails`: engines do. `by_priority`: requests are served so.
+    # devices of its own. `fails`: engines do. `by_priority`: requests are served so. `loras`:
+    # adapters in one batch.
     "scheduler lag grows caching tiers hands_over fetches tabled speculating "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn "
-    "stages engines swap fails by_priority"
+    "stages engines swap fails by_priority loras lora_base lora_adapter lora_token"
 )
 
 WORLD = _record(
@@ -142,7 +144,10 @@ REPLICA = _record(
     # idle since. `astray` heads requests without a seat whose last token was to come.
     "doomed redoing parked astray "
     # With priorities: somebody in the running list was left out of the plan.
-    "late",
+    "late "
+    # With LoRA adapters: different ones that the `adapted` of the `batch` sequences need, others
+    # that prompts of the plan need, for so many tokens; who was set aside.
+    "adapters adapted prompt_adapters prompt_adapted aside aside_tail",
 )
 
 SEAT = _record(
@@ -240,6 +245,16 @@ class Waiting(NamedTuple):
     """When it came to this pool."""
 
 
+class Adapters(NamedTuple):
+    """LoRA adapters; the arrays are empty without."""
+
+    of_request: Shorts
+    decodes: Shorts
+    """Sequences that decode with each, at [replica, adapter]."""
+    plan: Ints
+    """1 + the last plan whose prompts needed it, where none of those did."""
+
+
 class Stages(NamedTuple):
     """The pipelines that lanes share; the arrays are empty without them."""
 
@@ -313,6 +328,7 @@ class State(NamedTuple):
     caches: Caches
     loads: Loads
     waiting: Waiting
+    adapters: Adapters
     bridge: Bridge
     stages: Stages
     outages: Outages

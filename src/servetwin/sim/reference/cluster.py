@@ -44,6 +44,9 @@ class Cluster:
         if workload.priority is not None:
             for request, priority in zip(self.requests, workload.priority, strict=True):
                 request.priority = int(priority)
+        if workload.adapter is not None and inputs.settings.max_loras:
+            for request, adapter in zip(self.requests, workload.adapter, strict=True):
+                request.adapter = int(adapter)
         self.status = [Status.UNFINISHED] * len(self.requests)
         self.children: dict[int, list[int]] = {}
         if workload.parent is not None:

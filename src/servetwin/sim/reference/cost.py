@@ -30,6 +30,9 @@ def duration(cost: IterationCost, batch: Batch) -> int:
     total += cost.decode_window_ctx * min(contexts, cost.window * len(decodes))
     if cost.speculation is not None:
         total += int(cost.speculation[len(decodes)])
+    if batch.adapters:
+        total += cost.lora_base + len(batch.adapters) * cost.lora_adapter
+        total += batch.adapted * cost.lora_token
     total += len(chunks) * cost.prefill_chunk
     pairs = sum(item.tokens * (2 * item.done + item.tokens) for item in chunks)
     attention = cost.prefill_attn * pairs

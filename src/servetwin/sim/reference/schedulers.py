@@ -34,6 +34,8 @@ class Queues:
     """When the load of each of those ends that have begun one."""
     begun: list[tuple[int, Request]] = field(default_factory=list)
     """Loads that nobody has looked at yet: when they end, and whose they are."""
+    batch: Batch = field(default_factory=Batch)
+    """The plan at work."""
     fetch: Callable[[Request, int], int] | None = None
     """Have the KV of a remote request come, with blocks for so many tokens; return when it ends."""
 
@@ -59,19 +61,29 @@ class Queues:
         """
         while self.ready or (self.waiting and len(self.running) + len(self.loading) < self.width):
             queue = self.ready or self.waiting
-            head = queue[0]
+            head = queue[0] if self.ready else self.next_waiting()
+            if head is None:
+                return None
             if queue is self.waiting and self.pool.needs(head, holds(head)) > self.pool.free:
                 return None
             done = head.input_tokens if head.remote else head.computed or self.pool.cached(head)
             if most is not None and head.known_tokens - done > most:
                 return None
-            queue.popleft()
+            queue.remove(head)
             if queue is self.waiting and not self._enter(head, holds(head)):
                 continue  # it loads
             head.prompt_end = head.computed if head.remote else head.known_tokens
             head.prompt_begun = NOT_YET
             self.running.append(head)
             return head
+        return None
+
+    def next_waiting(self) -> Request | None:
+        """The first whose adapter has a place in the batch; None where nobody's has."""
+        adapters, most = self.batch.adapters, self.settings.max_loras
+        for request in self.waiting:
+            if request.adapter in (-1, *adapters) or len(adapters) < most:
+                return request
         return None
 
     def _enter(self, request: Request, tokens: int) -> bool:
@@ -144,6 +156,7 @@ def plan_sarathi(queues: Queues) -> Batch:
 
 def _plan_chunked(queues: Queues, *, reserve_prompt: bool) -> Batch:
     pool, batch = queues.pool, Batch()
+    queues.batch = batch
     budget = queues.settings.max_num_batched_tokens
     position = 0
     while position < len(queues.running):

@@ -19,6 +19,8 @@ class Request:
     arrival: int
     """At this pool."""
     priority: int = 0
+    adapter: int = -1
+    """Which LoRA adapter it needs, -1 for none."""
     computed: int = 0
     """Tokens whose KV exists, or will once the planned iterations have run."""
     generated: int = 0
@@ -173,6 +175,16 @@ class Batch:
         request.generated -= samples
         request.in_flight -= samples
         return sum(item.tokens for item in struck)
+
+    @property
+    def adapters(self) -> set[int]:
+        """The LoRA adapters that it needs."""
+        return {item.request.adapter for item in self.work} - {-1}
+
+    @property
+    def adapted(self) -> int:
+        """Tokens that need one."""
+        return sum(item.tokens for item in self.work if item.request.adapter >= 0)
 
     @property
     def prefill_tokens(self) -> int:
