@@ -118,6 +118,8 @@ def _counted(model: Model) -> str:
 ENGINE = (
     "scheduler",
     "scheduling_policy",
+    "max_loras",
+    "max_lora_rank",
     "max_num_seqs",
     "max_num_batched_tokens",
     "max_model_len",

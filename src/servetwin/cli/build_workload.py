@@ -15,9 +15,11 @@ from servetwin.workload import (
     GeneratorSpec,
     Sessions,
     at_rate,
+    draw_adapters,
     draw_priorities,
     generate,
     marconi_equivalent,
+    parse_adapters,
     parse_arrivals,
     parse_lengths,
     parse_priorities,
@@ -42,9 +44,12 @@ MARCONI = "marconi-equivalent"
 def build_workload(settings: RunSettings) -> Workload:
     """Read or generate the requests. Raises InputError where the settings name none."""
     workload = _requests(settings)
-    if settings.priorities is None:
-        return workload
-    return draw_priorities(workload, parse_priorities(settings.priorities), settings.seed)
+    if settings.priorities is not None:
+        mix = parse_priorities(settings.priorities)
+        workload = draw_priorities(workload, mix, settings.seed)
+    if settings.adapters is not None:
+        workload = draw_adapters(workload, parse_adapters(settings.adapters), settings.seed)
+    return workload
 
 
 def _requests(settings: RunSettings) -> Workload:

@@ -25,6 +25,8 @@ VALUES = {
     "quantization": "quantization",
     "kv-cache-dtype": "kv_cache_dtype",
     "scheduling-policy": "scheduling_policy",
+    "max-loras": "max_loras",
+    "max-lora-rank": "max_lora_rank",
 }
 """vLLM's options that take a value, and the setting each is."""
 
@@ -78,6 +80,8 @@ def parse_engine_args(line: str) -> EngineArgs:
             values[VALUES[name]] = _plain_count(VALUES[name], value)
         elif positive == "enable-expert-parallel":
             values["ep"] = EVERY_DEVICE if positive == name else "1"
+        elif name == "enable-lora":
+            values.setdefault("max_loras", "1")  # vLLM's default
         elif positive in SWITCHES:
             values[positive.replace("-", "_")] = positive == name
         elif name == CHUNKS_OFF or not _without_effect(positive, value):

@@ -120,6 +120,12 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     prefix_caching_policy: str = option(
         "vllm-lru", "Engine", "NAME", "Eviction: vllm-lru, fifo, lfu, s3-fifo or flop-aware."
     )
+    max_loras: Annotated[int, Field(ge=0, le=10_000)] = option(
+        0, "Engine", "N", "Different LoRA adapters in one batch (vllm only); 0 for none at all."
+    )
+    max_lora_rank: Annotated[int, Field(ge=1, le=4096)] = option(
+        16, "Engine", "N", "Rank to which adapters are padded."
+    )
     speculative_tokens: Annotated[int, Field(ge=0, le=64)] = option(
         0, "Engine", "N", "Tokens drafted for each verification (MTP, EAGLE, a small model)."
     )
@@ -177,6 +183,9 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     )
     priorities: str | None = option(
         None, "Workload", "SHARES", "Draw a priority for each session or request: 0:0.2,1:0.8."
+    )
+    adapters: str | None = option(
+        None, "Workload", "N", "Draw one of N LoRA adapters for each session or request: 16:zipf=1."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = option(
         0, "Workload", "N", "Of everything drawn; equal seeds give equal runs."

@@ -13,6 +13,7 @@ from servetwin.cost.capacity import capacity_context
 from servetwin.cost.curves import US, Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.linear import head_parts, token_parts
+from servetwin.cost.lora import with_adapters
 from servetwin.cost.memory import plan_memory
 from servetwin.cost.notes import deployment_notes, low_capacity, raised_capacity, slot_note
 from servetwin.cost.speculation import speculate
@@ -55,7 +56,9 @@ def derive(
     else:
         capacity = low_capacity(deployment, memory, context) if lengths is None else ()
     return CostModel(
-        iteration=speculate(derive_iteration(deployment, curves), deployment),
+        iteration=with_adapters(
+            speculate(derive_iteration(deployment, curves), deployment), deployment
+        ),
         memory=memory,
         level="derived",
         source=f"roofline of {deployment.accelerator.name}; efficiency: {curves.source}",

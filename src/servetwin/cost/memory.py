@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from servetwin.catalog.parameters import count_parameters
 from servetwin.cost.dtypes import cache_bytes, is_quantized, weight_bytes
+from servetwin.cost.lora import adapter_bytes
 from servetwin.cost.ranks import rank_limits
 from servetwin.cost.shapes import (
     Gemm,
@@ -108,9 +109,9 @@ def weights_on_device(deployment: Deployment) -> int:
 def runtime_bytes(deployment: Deployment) -> int:
     """Bytes one device needs beside weights and cache.
 
-    A fixed part, and the larger of two peaks of vLLM's dry run, which are not at the same
-    time: the MLP of a full batch of tokens, and the logits of a full batch of sequences. A
-    data-parallel rank has batches of its own.
+    A fixed part, LoRA adapters, and the larger of two peaks of vLLM's dry run, which are not at
+    the same time: the MLP of a full batch of tokens, and the logits of a full batch of
+    sequences. A data-parallel rank has batches of its own.
     """
     model, limits, tp = deployment.model, rank_limits(deployment), deployment.parallelism.tp
     inner = model.intermediate_size / tp
@@ -121,7 +122,16 @@ def runtime_bytes(deployment: Deployment) -> int:
     widths = (3 if model.gated_mlp else 2) * inner + 8 * model.hidden_size
     activations = 2 * widths * limits.max_num_batched_tokens
     logits = LOGIT_BYTES * model.vocab_size * limits.max_num_seqs
-    return FIXED_RUNTIME_BYTES + math.ceil(max(activations, logits))
+    peak = math.ceil(max(activations, logits))
+    return FIXED_RUNTIME_BYTES + peak + adapters_on_device(deployment)
+
+
+def adapters_on_device(deployment: Deployment) -> int:
+    """Bytes that one device sets aside for LoRA adapters, as vLLM does when it starts."""
+    loras = deployment.settings.max_loras
+    if loras == 0:
+        return 0
+    return loras * math.ceil(adapter_bytes(deployment) * stage_share(deployment))
 
 
 def plan_memory(deployment: Deployment, typical_context: int) -> MemoryPlan:

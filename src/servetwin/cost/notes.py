@@ -44,6 +44,11 @@ def deployment_notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
             "pipeline: each microbatch has its share of sequences and KV memory; a stage's share "
             "of an iteration is that of its layers"
         )
+    if settings.max_loras:
+        notes.append(
+            "LoRA: what adapters add to an iteration comes from the roofline and an assumed 2 µs "
+            "for each of their kernels; no measurement is at hand"
+        )
     if settings.speculative_tokens:
         notes.append(
             f"speculation: of {settings.speculative_tokens} drafted tokens and the one behind "

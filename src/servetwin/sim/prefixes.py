@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.cache import ENGINE_POLICIES, BlockTrace, PolicyFactory, PolicyOptions, check_policy
 from servetwin.cache.trace import full_blocks
 from servetwin.errors import InputError
-from servetwin.types import EngineSettings, Workload
+from servetwin.types import BlockHashes, EngineSettings, Workload
 
 __all__ = ["Prefixes", "find_prefixes"]
 
@@ -45,8 +48,18 @@ def find_prefixes(
     hashes = workload.block_hashes
     if not settings.enable_prefix_caching or hashes is None:
         return None
+    if settings.max_loras and workload.adapter is not None:
+        hashes = _of_adapters(hashes, workload.adapter)
     blocks = full_blocks(workload, hashes, settings.block_size)
     if not blocks.references:
         return None
     chosen = settings.prefix_caching_policy if policy is None else policy
     return Prefixes(blocks, chosen, options or PolicyOptions())
+
+
+def _of_adapters(hashes: BlockHashes, adapter: NDArray[np.int32]) -> BlockHashes:
+    """Blocks that differ where the adapters of their requests do, as in vLLM."""
+    ids = np.unique(hashes.ids, return_inverse=True)[1].astype(np.int64)
+    names, numbers = np.unique(adapter, return_inverse=True)
+    owner = np.repeat(numbers, np.diff(hashes.offsets))
+    return replace(hashes, ids=ids * names.size + owner)

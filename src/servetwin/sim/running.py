@@ -167,11 +167,20 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
 def _notes(deployment: Deployment, cost: CostModel, inputs: SimInputs) -> tuple[str, ...]:
     """What to know about costs and caches; of a decode pool what is not said already."""
     notes = (*cost.notes, *_cache_notes(deployment.settings, inputs), *_policy_notes(inputs))
+    notes += _adapter_notes(inputs)
     if cost.decode is None or inputs.decode is None:
         return notes
     engine = inputs.decode.engine
     others = (*cost.decode.notes, *_cache_notes(engine.settings, engine))
     return (*notes, *(f"decode pool: {note}" for note in others if note not in notes))
+
+
+def _adapter_notes(inputs: SimInputs) -> tuple[str, ...]:
+    if inputs.settings.max_loras and inputs.workload.adapter is None:
+        return ("the workload names no LoRA adapters: only their memory is taken",)
+    if not inputs.settings.max_loras and inputs.workload.adapter is not None:
+        return ("the workload names LoRA adapters, which the engine has not without --max-loras",)
+    return ()
 
 
 def _policy_notes(inputs: SimInputs) -> tuple[str, ...]:

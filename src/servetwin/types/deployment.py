@@ -71,6 +71,8 @@ class EngineSettings:
     """Mean tokens that one verification yields, the one that it computes itself included."""
     max_loras: int = 0
     """Different LoRA adapters in one batch; 0: all requests are those of the model itself."""
+    max_lora_rank: int = 16
+    """Rank to which all adapters are padded (vLLM's default)."""
     draft_share: float = 0.0
     """Layers that draft one token, as a share of the model's; 0: one layer."""
 
@@ -93,6 +95,8 @@ class EngineSettings:
             raise ValueError(f"scheduling_policy priority is vllm's, not {self.scheduler}'s")
         if self.max_loras < 0 or (self.max_loras and self.scheduler != "vllm"):
             raise ValueError("max_loras is vllm's, and not negative")
+        if self.max_lora_rank < 1:
+            raise ValueError("max_lora_rank must be at least 1")
         for name in ("max_num_batched_tokens", "max_num_seqs", "max_model_len", "block_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -1,5 +1,6 @@
 """Traces in many formats -> Workload, and back; generators and arrival processes."""
 
+from servetwin.workload.adapters import draw_adapters, parse_adapters
 from servetwin.workload.detect import detect_format
 from servetwin.workload.generate import GeneratorSpec, Sessions, generate
 from servetwin.workload.mapping import parse_mapping
@@ -20,9 +21,11 @@ __all__ = [
     "Sessions",
     "at_rate",
     "detect_format",
+    "draw_adapters",
     "draw_priorities",
     "generate",
     "marconi_equivalent",
+    "parse_adapters",
     "parse_arrivals",
     "parse_lengths",
     "parse_mapping",

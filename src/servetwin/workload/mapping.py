@@ -1,7 +1,7 @@
 """Any request log, CSV, JSONL or Parquet, read through a mapping of roles to its columns.
 
-`arrival=ts:ms,input=prompt_tokens,output=completion_tokens,session=user,priority=class`: only
-input and output must be named. A unit (s, ms, us, ns, iso) may follow the arrival's column;
+`arrival=ts:ms,input=prompt_tokens,output=completion_tokens,session=user,priority=class,adapter=lora`:
+only input and output must be named. A unit (s, ms, us, ns, iso) may follow the arrival's column;
 without one, values that look like `2023-11-16 18:15:46` are timestamps and numbers are seconds.
 The earliest request arrives at 0. In JSONL a name such as `usage.prompt_tokens` reaches into
 nested objects. 0 tokens are an error here: in a log they mostly mark a failed request.
@@ -27,7 +27,7 @@ from servetwin.workload.parsing.times import ISO, UNITS, Clock, looks_like_iso
 
 __all__ = ["ROLES", "parse_mapping", "read_mapped"]
 
-ROLES = ("arrival", "input", "output", "session", "priority")
+ROLES = ("arrival", "input", "output", "session", "priority", "adapter")
 
 _EXAMPLE = "arrival=ts:ms,input=prompt_tokens,output=completion_tokens"
 
@@ -55,11 +55,12 @@ class _Mapping:
     unit: int | None
     session: str | None
     priority: str | None
+    adapter: str | None
 
     def wanted(self) -> Wanted:
-        """Return the columns, each once; sessions and priorities may be null: they are optional."""
+        """Return the columns, each once; where values may be null, a column is optional."""
         required = _each_once(self.arrival, self.input, self.output)
-        others = _each_once(self.session, self.priority)
+        others = _each_once(self.session, self.priority, self.adapter)
         return Wanted(required, tuple(name for name in others if name not in required))
 
 
@@ -80,7 +81,7 @@ def _checked(mapping: Mapping[str, str]) -> _Mapping:
         column, colon, suffix = arrival.rpartition(":")
         if colon and suffix in (*UNITS, "iso"):
             arrival, unit = column, UNITS.get(suffix, ISO)
-    others = (mapping.get(role) for role in ("session", "priority"))
+    others = (mapping.get(role) for role in ("session", "priority", "adapter"))
     return _Mapping(mapping["input"], mapping["output"], arrival, unit, *others)
 
 
@@ -98,20 +99,23 @@ def read_mapped(path: Path, mapping: Mapping[str, str]) -> Workload:
         inputs = token_counts(batch, names.input)
         outputs = token_counts(batch, names.output)
         ranks = None if names.priority is None else priorities(batch, names.priority)
-        rows.add(Rows(arrivals, inputs, outputs, _sessions(names, batch), priorities=ranks))
+        sessions = _labels(names.session, batch, "sessions")
+        adapters = _labels(names.adapter, batch, "adapters")
+        rows.add(Rows(arrivals, inputs, outputs, sessions, priorities=ranks, adapters=adapters))
     workload = rows.workload(relative=True)
     if names.priority is not None and workload.priority is None:
         raise InputError(f"{path}: no '{names.priority}' with priorities")
     return workload
 
 
-def _sessions(names: _Mapping, batch: Batch) -> list[Any] | None:
-    if names.session is None:
+def _labels(name: str | None, batch: Batch, what: str) -> list[Any] | None:
+    """Names of sessions or adapters."""
+    if name is None:
         return None
-    labels = batch.columns.get(names.session)
+    labels = batch.columns.get(name)
     if labels is None or all(label is None for label in labels):
-        raise InputError(f"{batch.path}: no {batch.noun} '{names.session}' to tell sessions by")
-    return session_labels(batch, names.session)
+        raise InputError(f"{batch.path}: no {batch.noun} '{name}' to tell {what} by")
+    return session_labels(batch, name)
 
 
 def _unit(names: _Mapping, batch: Batch) -> int:

@@ -12,6 +12,7 @@ from servetwin.types import Workload
 from servetwin.workload.parsing.numbers import PRIORITY
 
 __all__ = [
+    "ADAPTERS",
     "FOLLOW_UPS",
     "HASHES",
     "PRIORITIES",
@@ -22,6 +23,7 @@ __all__ = [
     "with_priorities",
 ]
 
+ADAPTERS = "adapters"
 PRIORITIES = "priorities"
 SESSIONS = "session ids"
 HASHES = "prefix block hashes"
@@ -49,6 +51,8 @@ def losses(
         lost.append(HASHES)
     if not priorities and workload.priority is not None:
         lost.append(PRIORITIES)
+    if workload.adapter is not None:
+        lost.append(ADAPTERS)
     return lost
 
 

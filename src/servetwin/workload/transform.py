@@ -77,6 +77,7 @@ COLUMNS = (
     "parent",
     "think_time",
     "priority",
+    "adapter",
 )
 """Of a workload, but for the block hashes."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from servetwin.errors import InputError, nearest
 from servetwin.types import Workload
 from servetwin.workload.formats import BY_NAME
-from servetwin.workload.saving import HASHES, PRIORITIES, SESSIONS
+from servetwin.workload.saving import ADAPTERS, HASHES, PRIORITIES, SESSIONS
 
 __all__ = ["WRITABLE", "write"]
 
@@ -22,7 +22,7 @@ def write(workload: Workload, path: str | Path, format: str, *, drop: bool = Fal
     """Write `workload` to `path`, replacing a file of that name only when all is written.
 
     Raises InputError where the format would lose something, saying what. With `drop`,
-    session ids, block hashes and priorities that do not fit are left out; follow-ups never are.
+    session ids, hashes, priorities and adapters that do not fit are left out; follow-ups never are.
     """
     file = Path(path)
     if format not in WRITABLE:
@@ -77,4 +77,6 @@ def _without(workload: Workload, lost: list[str]) -> Workload:
         workload = replace(workload, block_hashes=None)
     if PRIORITIES in lost:
         workload = replace(workload, priority=None)
+    if ADAPTERS in lost:
+        workload = replace(workload, adapter=None)
     return workload

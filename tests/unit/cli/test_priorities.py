@@ -95,3 +95,25 @@ def test_converting_a_trace_draws_and_keeps_them(
     assert "2 of 4" in capsys.readouterr().out
     assert status(["workload", "show", str(target), "--priorities", "0:1"]) == 2
     assert "priorities of its own" in capsys.readouterr().err
+
+
+def test_adapters_of_a_pasted_line_and_of_flags() -> None:
+    values = parse_engine_args("vllm serve m --max-loras 8 --enable-lora --max-lora-rank=32").values
+    assert values == {"model": "m", "max_loras": "8", "max_lora_rank": "32"}
+    assert parse_engine_args("m --enable-lora").values == {"model": "m", "max_loras": "1"}
+    given = settings(max_loras=3, max_lora_rank=64)
+    deployment, _ = build_deployment(given)
+    assert (deployment.settings.max_loras, deployment.settings.max_lora_rank) == (3, 64)
+    assert build_deployment(RunSettings(**resolved(given, deployment)))[0] == deployment
+    drawn = build_workload(settings(adapters="4:zipf=1", priorities="0:1,1:1"))
+    assert drawn.adapter is not None
+    assert drawn.priority is not None
+
+
+def test_fewer_adapters_at_once_make_requests_wait(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--requests", "300", "--rps", "30", "--adapters", "16", "--max-loras"]
+    waits = []
+    for most in ("1", "16"):
+        assert run([*flags, most]) == 0
+        waits.append(json.loads(capsys.readouterr().out)["metrics"]["queue_ms"]["mean"])
+    assert waits[0] > 2 * waits[1]

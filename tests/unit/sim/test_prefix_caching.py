@@ -261,3 +261,19 @@ def test_the_integrity_check_sees_a_use_too_many() -> None:
     pool.cache.allocate()
     with pytest.raises(AssertionError):
         pool.check_integrity([])
+
+
+def test_requests_of_different_adapters_share_nothing() -> None:
+    hashes = BlockHashes(np.array([0, 2, 4, 6]), np.array([5, 6] * 3), 10)
+    tokens = np.full(3, 20, np.int32)
+    adapter = np.array([-1, 3, 3], np.int32)
+    load = Workload(np.arange(3), tokens, tokens, block_hashes=hashes, adapter=adapter)
+    settings = EngineSettings(block_size=10, max_loras=1)
+    found = find_prefixes(load, settings)
+    assert found is not None
+    first, second, third = found.blocks.ids.reshape(3, 2).tolist()
+    assert second == third
+    assert not set(first) & set(second)
+    alike = find_prefixes(load, EngineSettings(block_size=10))
+    assert alike is not None
+    assert alike.blocks.distinct == 2

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from servetwin.catalog import find_accelerator, find_model
 from servetwin.cost.derive import derive
+from servetwin.cost.lora import with_adapters
 from servetwin.cost.profiles.iteration import Tuning, missing_parts, profiled_iteration
 from servetwin.cost.profiles.kernels import has_kernels, read_kernels
 from servetwin.cost.profiles.timings import LayerTimings
@@ -51,7 +52,9 @@ def cost_from_profiles(
         notes += (f"not timed, so from the roofline: {', '.join(missing)}",)
     return replace(
         derived,
-        iteration=speculate(profiled_iteration(deployment, timings, tuning), deployment),
+        iteration=with_adapters(
+            speculate(profiled_iteration(deployment, timings, tuning), deployment), deployment
+        ),
         level="profiled",
         source=timings.source,
         notes=(*notes, *timings.notes),

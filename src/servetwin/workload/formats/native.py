@@ -1,7 +1,7 @@
 """servetwin's own format: Parquet with every column of a Workload, exact to the picosecond.
 
 Columns arrival_ps, input_tokens, output_tokens, and where the workload has them session_id,
-parent, think_time_ps, priority and block_hashes (a list of ids); an arrival of -1 marks a
+parent, think_time_ps, priority, adapter and block_hashes (a list of ids); an arrival of -1 marks a
 follow-up.
 The schema's metadata hold, under the key `servetwin.workload`, a JSON object with
 `version`, `name`, `source`, and the `block_tokens` and `scope` of the hashes.
@@ -32,6 +32,7 @@ _OPTIONAL = {
     "parent": "parent",
     "think_time_ps": "think_time",
     "priority": "priority",
+    "adapter": "adapter",
 }
 
 

@@ -35,6 +35,8 @@ class Rows:
     think_times: list[int] | None = None
     priorities: Tokens | None = None
     """None where none of them has one."""
+    adapters: list[Any] | None = None
+    """Any labels; None or an empty text is none."""
 
 
 class Collector:
@@ -61,6 +63,9 @@ class Collector:
         parent = _optional([part.parents for part in parts], np.int32)
         think = _optional([part.think_times for part in parts], np.int64)
         priority = _priorities(parts)
+        adapter = None
+        if parts[0].adapters is not None:
+            adapter = _named([label for part in parts for label in part.adapters or []])
         if relative:
             arrival = self._from_earliest(arrival)
         order = _arrival_order(arrival, parent)
@@ -74,6 +79,7 @@ class Collector:
             sessions = None if sessions is None else sessions[order]
             think = None if think is None else think[order]
             priority = None if priority is None else priority[order]
+            adapter = None if adapter is None else adapter[order]
             parent = None if parent is None else _renumbered(parent, order)
         return Workload(
             arrival=arrival,
@@ -85,6 +91,7 @@ class Collector:
             parent=parent,
             think_time=think,
             priority=priority,
+            adapter=adapter,
             block_hashes=self.blocks.hashes(order) if self.blocks else None,
         )
 
@@ -172,6 +179,16 @@ def dense_sessions(labels: list[Any]) -> Tokens:
             found = known[key] = fresh
             fresh += 1
         ids[row] = found
+    return ids
+
+
+def _named(labels: list[Any]) -> Tokens:
+    """Return int32 ids as `dense_sessions` does, but -1 for those without a name."""
+    named = [label not in (None, "") for label in labels]
+    ids = np.full(len(labels), -1, np.int32)
+    if any(named):
+        names = [label for label, is_one in zip(labels, named, strict=True) if is_one]
+        ids[named] = dense_sessions(names)
     return ids
 
 
