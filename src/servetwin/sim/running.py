@@ -15,13 +15,13 @@ from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
+from servetwin.sim.notes import notes_of
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import engine_count, merge_lanes, stage_use
 from servetwin.types import (
     CostModel,
     DecodePool,
     Deployment,
-    EngineSettings,
     MemoryPlan,
     RequestTable,
     RunResult,
@@ -130,7 +130,7 @@ def simulate(
         failures=failures,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
-        notes=_notes(deployment, cost, inputs),
+        notes=notes_of(deployment, cost, inputs),
     )
 
 
@@ -162,57 +162,6 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
         "capacity_blocks": inputs.decode.engine.capacity_blocks,
         "peak_blocks": outcome.decode_peak_blocks,
     }
-
-
-def _notes(deployment: Deployment, cost: CostModel, inputs: SimInputs) -> tuple[str, ...]:
-    """What to know about costs and caches; of a decode pool what is not said already."""
-    notes = (*cost.notes, *_cache_notes(deployment.settings, inputs), *_policy_notes(inputs))
-    notes += _adapter_notes(inputs)
-    if cost.decode is None or inputs.decode is None:
-        return notes
-    engine = inputs.decode.engine
-    others = (*cost.decode.notes, *_cache_notes(engine.settings, engine))
-    return (*notes, *(f"decode pool: {note}" for note in others if note not in notes))
-
-
-def _adapter_notes(inputs: SimInputs) -> tuple[str, ...]:
-    if inputs.settings.max_loras and inputs.workload.adapter is None:
-        return ("the workload names no LoRA adapters: only their memory is taken",)
-    if not inputs.settings.max_loras and inputs.workload.adapter is not None:
-        return ("the workload names LoRA adapters, which the engine has not without --max-loras",)
-    return ()
-
-
-def _policy_notes(inputs: SimInputs) -> tuple[str, ...]:
-    pools = (inputs,) if inputs.decode is None else (inputs, inputs.decode.engine)
-    heeded = any(pool.settings.by_priority for pool in pools)
-    if heeded and inputs.workload.priority is None:
-        return ("the workload has no priorities: the scheduling policy finds all requests alike",)
-    if not heeded and inputs.workload.priority is not None:
-        return ("the workload has priorities, which --scheduling-policy fcfs does not heed",)
-    return ()
-
-
-def _cache_notes(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
-    if not settings.enable_prefix_caching or inputs.prefixes is not None:
-        return _tiers_left_out(settings, inputs)
-    if inputs.workload.block_hashes is None:
-        return (
-            "the workload does not say which inputs begin alike, so prefix caching finds nothing: "
-            "a real engine may prefill less",
-        )
-    return (
-        f"no input has a full KV block of {settings.block_size} tokens, so prefix caching finds "
-        "nothing",
-    )
-
-
-def _tiers_left_out(settings: EngineSettings, inputs: SimInputs) -> tuple[str, ...]:
-    kept = {tier.name for tier in inputs.tiers}
-    left_out = [tier.name for tier in settings.kv_tiers if tier.name not in kept]
-    if not left_out:
-        return ()
-    return (f"KV tiers without bandwidth or room for a block are left out: {', '.join(left_out)}",)
 
 
 def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
