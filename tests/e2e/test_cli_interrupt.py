@@ -69,7 +69,7 @@ def test_while_a_module_is_imported(module: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-COMPILING = "compiling the simulator for this machine, once (about 15 seconds) …"
+COMPILING = "compiling the simulator for this machine, once (10 to 20 seconds) …"
 
 
 def test_while_the_kernel_is_compiled(tmp_path: Path) -> None:

@@ -84,6 +84,15 @@ class SimInputs:
         """Iterations between planning one and knowing its outcome: 1 with async scheduling."""
         return int(self.settings.plans_ahead)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it has none of the rarer features, which the kernel then leaves out."""
+        settings, cost, alone = self.settings, self.cost, self.decode is None
+        tables = cost.attention is not None or cost.speculation is not None
+        others = self.prefixes is not None or self.stages is not None or self.failures is not None
+        loras = self.workload.adapter is not None and settings.max_loras > 0
+        return alone and not (tables or others or settings.by_priority or loras)
+
     def outlasts_clock(self) -> InputError:
         """The error of a run that goes on beyond `units.CLOCK_END_PS`."""
         return InputError(

@@ -172,7 +172,7 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
     from servetwin.sim.kernel import compile as compiling
 
     if not compiling.is_compiled(_entry(inputs)):
-        options.say("compiling the simulator for this machine, once (about 15 seconds) …")
+        options.say("compiling the simulator for this machine, once (10 to 20 seconds) …")
     from servetwin.sim import kernel
 
     return kernel.run(inputs, options.progress)
@@ -182,7 +182,9 @@ def _entry(inputs: SimInputs) -> str:
     """Name of the kernel's function that simulates such a run."""
     if inputs.failures is not None:
         return "run_failing_slice"
-    return "run_slice" if inputs.decode is None else "run_pools_slice"
+    if inputs.decode is not None:
+        return "run_pools_slice"
+    return "run_plain_slice" if inputs.plain else "run_slice"
 
 
 def describe(deployment: Deployment) -> dict[str, Any]:

@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 import numba
 from numba import types
 from numba.core.compiler import Compiler
+from numba.core.untyped_passes import InlineInlinables
+
+from servetwin.cache.kernel.features import LeaveOut
 
 __all__ = [
     "KERNEL",
@@ -34,6 +37,9 @@ KERNEL = (Path(__file__).parent,)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 """Without numba's runtime, arrays are not reference-counted (see docs/background/design.md)."""
+
+ENTRY = _OPTIONS | {"no_cfunc_wrapper": True}
+"""Python is all that calls an entry point."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +77,17 @@ def is_compiled(sources: Iterable[Path] = KERNEL, entry_point: str = "") -> bool
     return any(cache_folder(sources).rglob(code))
 
 
-class _Part(Compiler):
+class _Kernel(Compiler):
+    """Compiles without the features that a run does not have."""
+
+    def define_pipelines(self) -> Any:
+        (pipeline,) = super().define_pipelines()  # type: ignore[no-untyped-call]
+        pipeline.add_pass_after(LeaveOut, InlineInlinables)
+        pipeline.finalize()
+        return [pipeline]
+
+
+class _Part(_Kernel):
     """Compiles a function that only kernels call: without a way in from Python.
 
     A way in unpacks each of some eighty arrays, and machine code for it takes as long to
@@ -145,7 +161,7 @@ def outlined(function: F) -> F:
 
 def from_python(function: Any) -> Any:
     """Compile a part of a kernel once more, so that Python can call it."""
-    return numba.njit(**_OPTIONS)(function.py_func)
+    return numba.njit(pipeline_class=_Kernel, **_OPTIONS)(function.py_func)
 
 
 def entry_of(folder: Path) -> Callable[[F], F]:
@@ -156,7 +172,7 @@ def entry_of(folder: Path) -> Callable[[F], F]:
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder)  # numba reads it while it decorates
         try:
-            compiled: F = numba.njit(cache=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+            compiled: F = numba.njit(cache=True, pipeline_class=_Kernel, **ENTRY)(function)
         finally:
             config.CACHE_DIR = before
         return compiled

@@ -129,7 +129,8 @@ class Servetwin:
     def _step(self) -> int:
         """A decode step, apart from its context."""
         cost = self._cost
-        return cost.base + int(cost.linear[1]) + int(cost.head[1]) + cost.decode_seq
+        drafts = 0 if cost.speculation is None else int(cost.speculation[1])
+        return cost.base + int(cost.linear[1]) + int(cost.head[1]) + cost.decode_seq + drafts
 
     def _coefficients(self) -> Any:
         from servetwin.sim.closed_form.kernels import Coefficients

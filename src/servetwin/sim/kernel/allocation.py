@@ -19,7 +19,9 @@ from servetwin.sim.kernel.state import (
     BRIDGE,
     FOREVER,
     GATE,
+    PLAIN_SETTINGS,
     PREFIX,
+    RARE,
     REPLICA,
     SARATHI,
     SCHEDULER_CODES,
@@ -219,6 +221,15 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
     values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
     for name, value in values.items():
         record[name] = value
+    return _narrowed(record) if inputs.plain and not fetches else record
+
+
+def _narrowed(settings: Records) -> Records:
+    """Settings of a run without the rarer features, by which the kernel leaves them out."""
+    assert not any(int(settings[0][name]) for name in RARE)
+    record = np.zeros(1, PLAIN_SETTINGS)
+    for name in PLAIN_SETTINGS.names or ():
+        record[name] = settings[name]
     return record
 
 

@@ -1,7 +1,7 @@
 """The order of events: arrivals, loads and iteration ends of the same time, then by number."""
 
 from servetwin.cache.kernel.reference import by_reference
-from servetwin.sim.kernel.compile import entry
+from servetwin.sim.kernel.compile import entry, inlined
 from servetwin.sim.kernel.events import (
     end_load,
     holds,
@@ -11,10 +11,10 @@ from servetwin.sim.kernel.events import (
     send,
     take_arrival,
 )
-from servetwin.sim.kernel.state import FOREVER, Int, State
+from servetwin.sim.kernel.state import FOREVER, Int, Record, State
 from servetwin.sim.kernel.tree import soonest
 
-__all__ = ["DONE", "NEEDS_ROWS", "OVERRUN", "PAUSED", "run_slice"]
+__all__ = ["DONE", "NEEDS_ROWS", "OVERRUN", "PAUSED", "run_plain_slice", "run_slice"]
 
 DONE, PAUSED, NEEDS_ROWS, OVERRUN = 0, 1, 2, 3
 
@@ -25,8 +25,17 @@ def run_slice(arrays: State, most_events: Int) -> Int:
 
     Return DONE, PAUSED, NEEDS_ROWS of snapshots, or OVERRUN: the clock has ended.
     """
-    state = by_reference(arrays)
-    settings = state.settings[0]
+    return _run(by_reference(arrays), arrays.settings[0], most_events)
+
+
+@entry
+def run_plain_slice(arrays: State, most_events: Int) -> Int:
+    """`run_slice` of a run with `PLAIN_SETTINGS`: apart, so that its machine code has a name."""
+    return _run(by_reference(arrays), arrays.settings[0], most_events)
+
+
+@inlined
+def _run(state: State, settings: Record, most_events: Int) -> Int:
     world, gate = state.world[0], state.gate[0]
     stop = world.events + most_events
     while world.events < stop:

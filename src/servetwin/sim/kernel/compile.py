@@ -33,7 +33,7 @@ def cache_folder() -> Path:
     return compiling.cache_folder(SOURCES)
 
 
-def is_compiled(entry_point: str = "run_slice") -> bool:
+def is_compiled(entry_point: str = "run_plain_slice") -> bool:
     """Whether machine code for `entry_point` lies in the cache folder."""
     return compiling.is_compiled(SOURCES, entry_point)
 

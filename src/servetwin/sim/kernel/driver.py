@@ -9,7 +9,14 @@ import numpy as np
 from servetwin.cache.kernel.tiers import traffic
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.kernel.allocation import allocate
-from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED, run_slice
+from servetwin.sim.kernel.cluster import (
+    DONE,
+    NEEDS_ROWS,
+    OVERRUN,
+    PAUSED,
+    run_plain_slice,
+    run_slice,
+)
 from servetwin.sim.kernel.outages import failures_of
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
 
@@ -26,7 +33,7 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
 
         return run_pools(inputs, inputs.decode, SLICE, progress)
     state = allocate(inputs)
-    advance = run_slice
+    advance = run_plain_slice if inputs.plain else run_slice
     if inputs.failures is not None:
         from servetwin.sim.kernel.failures import run_failing_slice
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.cache.kernel.features import OPTIONAL
 from servetwin.cache.kernel.state import Pool
 from servetwin.cache.kernel.tiers import Tiers
 from servetwin.units import CLOCK_END_PS
@@ -23,7 +24,9 @@ __all__ = [
     "FAULT",
     "FOREVER",
     "GATE",
+    "PLAIN_SETTINGS",
     "PREFIX",
+    "RARE",
     "REPLICA",
     "SEAT",
     "SNAPSHOT",
@@ -79,6 +82,22 @@ SETTINGS = _record(
     "window decode_window_ctx prefill_window_attn "
     "stages engines swap fails by_priority loras lora_base lora_adapter lora_token"
 )
+
+RARE = (
+    *("caching", "tiers", "hands_over", "fetches", "tabled", "speculating"),
+    *("stages", "fails", "by_priority", "loras"),
+)
+"""Settings that are 0 in a run without any of the rarer features."""
+
+WITH_THEM = ("engines", "swap", "lora_base", "lora_adapter", "lora_token")
+"""Settings that nobody asks for in such a run."""
+
+PLAIN_SETTINGS = _record(
+    " ".join(name for name in SETTINGS.names or () if name not in (*RARE, *WITH_THEM))
+)
+"""Of such a run: the kernel is compiled without code for what it has no setting for."""
+
+OPTIONAL.update(RARE, WITH_THEM)
 
 WORLD = _record(
     # `root`: next request with an arrival of its own. `overrun`: some time has passed the end
