@@ -142,6 +142,12 @@ def _engine(settings: RunSettings) -> dict[str, Any]:
         "prefix_caching_policy": check_policy(settings.prefix_caching_policy, ENGINE_POLICIES),
         "kv_tiers": tuple(parse_tier(text) for text in settings.kv_tier or ()),
     }
+    if settings.speculative_tokens and settings.acceptance_length is None:
+        count = settings.speculative_tokens
+        raise InputError(
+            f"--speculative-tokens {count} needs --acceptance-length, the mean tokens that one "
+            f"verification yields: 1 to {1 + count}"
+        )
     if decided["kv_tiers"] and not settings.enable_prefix_caching:
         raise InputError("--kv-tier needs prefix caching: leave --no-enable-prefix-caching away")
     return {name: getattr(settings, name) for name in ENGINE} | decided

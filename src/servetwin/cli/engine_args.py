@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -78,6 +79,8 @@ def parse_engine_args(line: str) -> EngineArgs:
             if value is None:
                 raise InputError(f"--engine-args: {written} needs a value")
             values[VALUES[name]] = _plain_count(VALUES[name], value)
+        elif name == "speculative-config":
+            values["speculative_tokens"] = _drafted(value)
         elif positive == "enable-expert-parallel":
             values["ep"] = EVERY_DEVICE if positive == name else "1"
         elif name == "enable-lora":
@@ -87,6 +90,17 @@ def parse_engine_args(line: str) -> EngineArgs:
         elif name == CHUNKS_OFF or not _without_effect(positive, value):
             unknown.append(written if value is None else f"{written} {value}")
     return EngineArgs(values, tuple(unknown))
+
+
+def _drafted(config: str | None) -> str:
+    """Tokens that vLLM's JSON for speculative decoding drafts for each verification."""
+    try:
+        return str(int(json.loads(config or "")["num_speculative_tokens"]))
+    except (ValueError, TypeError, KeyError):
+        raise InputError(
+            "--engine-args: --speculative-config needs JSON with num_speculative_tokens, as "
+            """'{"method": "mtp", "num_speculative_tokens": 1}'"""
+        ) from None
 
 
 def _words(line: str) -> list[str]:

@@ -22,6 +22,9 @@ def with_intervals(run: RunResult, prepared: Prepared, settings: RunSettings) ->
     """Add intervals and a verdict to the metrics, and evidence to the provenance."""
     if not settings.intervals:
         return run
+    if prepared.deployment.failures is not None:
+        note = "no intervals: what an outage does to a run is not what slower iterations do"
+        return replace(run, notes=(*run.notes, note))
     if len(prepared.workload) > MOST_REQUESTS:
         most = f"{MOST_REQUESTS:,} requests"
         note = f"no intervals: they take two more simulations, which are made up to {most}"

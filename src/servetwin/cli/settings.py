@@ -129,8 +129,8 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     speculative_tokens: Annotated[int, Field(ge=0, le=64)] = option(
         0, "Engine", "N", "Tokens drafted for each verification (MTP, EAGLE, a small model)."
     )
-    acceptance_length: Annotated[float, Field(ge=1, allow_inf_nan=False)] = option(
-        1.0, "Engine", "TOKENS", "Mean tokens that one verification yields, 1 to N + 1."
+    acceptance_length: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = option(
+        None, "Engine", "TOKENS", "Mean tokens that one verification yields, 1 to N + 1."
     )
     draft_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = option(
         0.0, "Engine", "SHARE", "Layers that draft a token, of the model's; else one layer."

@@ -52,8 +52,8 @@ def deployment_notes(deployment: Deployment, curves: Curves) -> tuple[str, ...]:
     if settings.speculative_tokens:
         notes.append(
             f"speculation: of {settings.speculative_tokens} drafted tokens and the one behind "
-            f"them {settings.acceptance_length:g} come on average, their gaps evened out; no "
-            "measurement of it is at hand"
+            f"them {settings.acceptance_length:g} come on average, their gaps evened out and TTFT "
+            "of who arrives meanwhile a little short; no measurement of it is at hand"
         )
     if parallelism.devices > 1 and deployment.link.name == NO_LINK:
         notes.append(

@@ -93,7 +93,8 @@ def kv_over_time(run: RunResult) -> alt.Chart | None:
     if run.timeline is None or not run.kv_capacity_blocks:
         return None
     found = series.states(run.timeline)
-    capacity = run.kv_capacity_blocks
+    # Of one microbatch, where there are several: the timeline has all of a replica together.
+    capacity = run.kv_capacity_blocks * (run.pipeline["microbatches"] if run.pipeline else 1)
     if run.kv_decode is not None:
         lines = _of_pools(run.timeline, capacity, run.kv_decode)
     else:
@@ -113,7 +114,10 @@ def _of_pools(
     """Share of the blocks of each pool that are in use, over all its replicas."""
     pools = {
         "prefill pool": (timeline.replica < decode["first"], capacity),
-        "decode pool": (timeline.replica >= decode["first"], decode["capacity_blocks"]),
+        "decode pool": (
+            timeline.replica >= decode["first"],
+            decode["capacity_blocks"] * decode.get("microbatches", 1),
+        ),
     }
     return {
         name: (used := series.states(series.only(timeline, rows))).kv_blocks

@@ -48,7 +48,9 @@ def remarks(run: RunResult, metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def is_overloaded(run: RunResult, metrics: dict[str, Any]) -> bool:
-    """Whether requests arrive over time, and faster than they complete."""
+    """Whether requests arrive over time, and faster than they complete; not for outages."""
+    if run.failures is not None:
+        return False
     arrival = _open_arrivals(run)
     if arrival.size < 2 or arrival.min() == arrival.max():
         return False

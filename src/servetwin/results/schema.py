@@ -50,6 +50,7 @@ class DecodeCache(Strict):
     replicas: NonNegativeInt
     capacity_blocks: NonNegativeInt
     peak_blocks: NonNegativeInt
+    microbatches: NonNegativeInt = 1
 
 
 class KvCache(Strict):

@@ -161,6 +161,7 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
         "replicas": engine_count(inputs.decode.engine),
         "capacity_blocks": inputs.decode.engine.capacity_blocks,
         "peak_blocks": outcome.decode_peak_blocks,
+        "microbatches": inputs.decode.engine.replicas // engine_count(inputs.decode.engine),
     }
 
 

@@ -85,3 +85,11 @@ def test_other_types_are_named() -> None:
 def test_broken_lines(line: str) -> None:
     with pytest.raises(InputError, match=r"^--engine-args: "):
         parse_engine_args(line)
+
+
+def test_speculation_is_read_from_its_json() -> None:
+    line = """vllm serve m --speculative-config '{"method": "mtp", "num_speculative_tokens": 2}'"""
+    assert parse_engine_args(line).values["speculative_tokens"] == "2"
+    for wrong in ("", "'{}'", "'[1]'", "mtp"):
+        with pytest.raises(InputError, match="needs JSON with num_speculative_tokens"):
+            parse_engine_args(f"vllm serve m --speculative-config {wrong}")

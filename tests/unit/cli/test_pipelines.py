@@ -13,6 +13,8 @@ from servetwin.cli.build import build_deployment, resolved
 from servetwin.cli.layers import load_settings
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
+from servetwin.report.figures import kv_over_time
+from servetwin.results import read_run
 from servetwin.types import Pipeline
 
 BASE = {"model": "Llama-3.1-70B", "gpu": "A100-80GB", "pp": 4, "workload": "azure-conv"}
@@ -101,3 +103,21 @@ def test_a_run_says_how_busy_the_stages_were(
     assert (found["stages"], found["microbatches"]) == (4, 4)
     assert all(0.1 < share < 1.0 for share in found["utilization"])
     assert found["bubbles"] == pytest.approx(1 - sum(found["utilization"]) / 4, abs=1e-5)
+
+
+def test_the_kv_cache_of_a_pipeline_is_never_fuller_than_full(tmp_path: Path) -> None:
+    words = (
+        "simulate --model Llama-3.1-70B --gpu A100-80GB --pp 4 --workload azure-conv --rps 3 "
+        f"--requests 300 --no-report --no-intervals --out {tmp_path / 'out'}"
+    )
+    with pytest.raises(SystemExit):
+        main(words.split())
+    chart = kv_over_time(read_run(tmp_path / "out"))
+    assert chart is not None
+    shares = [row["value"] for row in chart.to_dict()["datasets"].popitem()[1]]
+    assert 0.1 < max(shares) <= 1.0
+
+
+def test_drafts_need_their_acceptance() -> None:
+    with pytest.raises(InputError, match="--speculative-tokens 3 needs --acceptance-length"):
+        build_deployment(settings(speculative_tokens=3))
