@@ -81,7 +81,7 @@ def _derived(catalog: str, devices: tuple[str, int], batch: int) -> tuple[float,
     from servetwin.catalog import find_accelerator, find_link, find_model
     from servetwin.cost import derive, resolve_settings
     from servetwin.sim.reference.cost import duration
-    from servetwin.sim.reference.state import Batch, Work
+    from servetwin.sim.reference.state import Batch, Request, Work
     from servetwin.types import Deployment, Parallelism
     from servetwin.units import PS_PER_MS
 
@@ -99,9 +99,9 @@ def _derived(catalog: str, devices: tuple[str, int], batch: int) -> tuple[float,
     layout = Parallelism(tp=gpus)
     target = Deployment(model, accelerator, find_link(accelerator.link), layout, settings)
     cost = derive(target, CONTEXT_TOKENS)
-    nobody: Any = None  # only whole requests would be told apart
-    prompt = Work(nobody, PROMPT_TOKENS, 0, decode=False, samples=True)
-    token = Work(nobody, 1, CONTEXT_TOKENS - 1, decode=True, samples=True)
+    anyone = Request(0, PROMPT_TOKENS, CONTEXT_TOKENS, arrival=0)
+    prompt = Work(anyone, PROMPT_TOKENS, 0, decode=False, samples=True)
+    token = Work(anyone, 1, CONTEXT_TOKENS - 1, decode=True, samples=True)
     times = (duration(cost.iteration, Batch([work] * batch)) for work in (prompt, token))
     prompt_ms, token_ms = (time / PS_PER_MS for time in times)
     return prompt_ms, token_ms, accelerator.name
