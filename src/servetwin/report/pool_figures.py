@@ -21,7 +21,7 @@ FITS = 0.08
 def goodput_bars(rows: Sequence[dict[str, Any]], title: str, subtitle: str) -> Layers:
     """Rows of `layout`, `kind` (of KINDS), `goodput_rps` and `limited_by`, in order.
 
-    A dashed line marks the best aggregated deployment.
+    A dashed line marks the best aggregated deployment, where it meets the objectives.
     """
     aggregated = [row["goodput_rps"] for row in rows if row["kind"] == "aggregated"]
     y = alt.Y("layout:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
@@ -57,13 +57,16 @@ def goodput_bars(rows: Sequence[dict[str, Any]], title: str, subtitle: str) -> L
         .mark_text(**shown, color=TEXT_COLOUR)
         .encode(x=x, y=y, text="shown:N")
     )
+    best = max(aggregated, default=0.0)
     rule = (
-        alt.Chart(alt.InlineData(values=[{"best": max(aggregated, default=0.0)}]))
+        alt.Chart(alt.InlineData(values=[{"best": best}]))
         .mark_rule(strokeDash=[4, 3], color=TEXT_COLOUR)
         .encode(x="best:Q")
     )
-    chart: Layers = alt.layer(bars, within, beside, rule).properties(
-        title=heading(title, f"{subtitle}; dashed: the best aggregated"),
+    layers = (bars, within, beside, rule) if best else (bars, within, beside)
+    told = "; dashed: the best aggregated" if best else ""
+    chart: Layers = alt.layer(*layers).properties(
+        title=heading(title, f"{subtitle}{told}"),
         width=520,
         height=alt.Step(24),
     )

@@ -35,4 +35,7 @@ def test_every_bar_has_its_figure_and_the_line_is_the_best_aggregated(tmp_path: 
 
 def test_nothing_meets_anything(tmp_path: Path) -> None:
     rows = [{**row, "goodput_rps": 0.0, "shown": "none", "limited_by": ""} for row in ROWS]
-    save(goodput_bars(rows, "title", "subtitle"), tmp_path / "figure.png")
+    chart = goodput_bars(rows, "title", "subtitle")
+    assert len(chart.layer) == 3  # no line for a best that there is not
+    assert chart.to_dict()["title"]["subtitle"] == ["subtitle"]
+    save(chart, tmp_path / "figure.png")

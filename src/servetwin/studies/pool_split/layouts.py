@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,14 @@ def layouts_of(aggregated: list[Engines], pools: Engines, engines: int) -> list[
         other = Engines(second, pools.cost.decode, second.accelerator.name)
         found.append(_aggregated(other, int(budget / prices[1])))
     splits = list(_splits(pools, budget, prices))
+    if not splits and prices[0] < prices[1]:
+        unit = "GPUs" if first.accelerator == second.accelerator else "$/h"
+        needed = 1 + math.ceil(prices[1] / prices[0] * (1 - ROUNDING))
+        raise InputError(
+            f"--engines {engines}: the money of {counted(engines, 'prefill engine')} "
+            f"({engines * prices[0]:g} {unit}) does not buy one of them and a decode engine "
+            f"({prices[0]:g} + {prices[1]:g} {unit}); give --engines {needed} or more"
+        )
     if not splits:
         raise InputError(
             f"{counted(engines, 'engine')}: too few for a prefill and a decode pool; give "

@@ -141,7 +141,7 @@ def _page(content: Mapping[str, Any]) -> str:
         notes(content["verdict"]),
         section(_says(content), table(HEADS, _cells(content))),
         NO_SCRIPT,
-        drawn("Goodput (dashed: the best aggregated deployment)", specs),
+        drawn("Goodput", specs),
         notes(content["notes"]),
         columns(
             section("Settings of the pools", settings),

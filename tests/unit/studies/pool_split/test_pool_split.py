@@ -106,6 +106,16 @@ def test_one_engine_cannot_be_split() -> None:
         layouts_of([engines()[0]], engines()[1], 1)
 
 
+def test_money_that_does_not_buy_both_is_named_as_the_cause() -> None:
+    whole, pools = engines(other="H100-SXM")
+    with pytest.raises(InputError, match="does not buy one of them and a decode engine") as told:
+        layouts_of([whole], pools, 1)
+    needed = int(str(told.value).split("--engines ")[2].split()[0])
+    with pytest.raises(InputError, match="does not buy"):
+        layouts_of([whole], pools, needed - 1)
+    assert any(layout.prefill for layout in layouts_of([whole], pools, needed))
+
+
 def test_the_best_rate_meets_and_the_next_does_not(found: list[Found]) -> None:
     for item in found:
         assert item.best is not None
