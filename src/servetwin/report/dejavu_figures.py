@@ -13,16 +13,18 @@ from servetwin.report.kavier_figures import Layers, heading
 __all__ = ["delay_over_time", "planner_bars"]
 
 GAP_COLOUR, TEXT_COLOUR = "#888888", "#333333"
+ROOM = 1.15
+"""Of the highest bar, so that its figure stays below the legend."""
 CROSS = "\N{MULTIPLICATION SIGN}"
 Row = dict[str, Any]
 
 
 def planner_bars(
-    rows: Sequence[Row], kinds: Sequence[str], y_title: str, title: tuple[str, str]
+    rows: Sequence[Row], kinds: Sequence[str], y_title: str, title: tuple[str, ...]
 ) -> Layers:
     """Rows of `machines`, `kind`, `value` (None: nothing fits, drawn as a cross) and `layout`.
 
-    `title` is a title and a subtitle.
+    `title` is a title and the lines below it.
     """
     drawn = [row for row in rows if row["value"] is not None]
     gaps = [{**row, "value": 0} for row in rows if row["value"] is None]
@@ -33,7 +35,8 @@ def planner_bars(
     )
     x = alt.X("machines:O", title="machines", axis=alt.Axis(labelAngle=0))
     offset = alt.XOffset("kind:N", sort=list(kinds), scale=alt.Scale(domain=list(kinds)))
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=True, nice=True))
+    top = max((row["value"] for row in drawn), default=0.0) * ROOM or 1.0
+    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[0, top], nice=True))
     bars = (
         alt.Chart(alt.InlineData(values=drawn))
         .mark_bar()
@@ -60,19 +63,22 @@ def planner_bars(
         .mark_text(text=CROSS, color=GAP_COLOUR, fontSize=13, baseline="bottom")
         .encode(x=x, xOffset=offset, y=y, tooltip=["machines:O", "kind:N", "layout:N"])
     )
-    text, subtitle = title
+    text, *lines = title
     if gaps:
-        subtitle += f"; {CROSS} nothing fits"
+        lines[:1] = [f"{line}; {CROSS} nothing fits" for line in lines[:1]]
     chart: Layers = alt.layer(bars, labels, crosses).properties(
-        title=heading(text, subtitle), width=560, height=260
+        title=heading(text, *lines), width=560, height=260
     )
     return chart
 
 
 def delay_over_time(
-    rows: Sequence[Row], rings: Sequence[str], failures: Sequence[float], name: str
+    rows: Sequence[Row], rings: Sequence[str], failures: Sequence[float], title: tuple[str, ...]
 ) -> Layers:
-    """Rows of `t` and `delay` in seconds, and `ring`; failures (s) are dotted lines."""
+    """Rows of `t` and `delay` in seconds, and `ring`; failures (s) are dotted lines.
+
+    `title` is a title and the lines below it.
+    """
     legend = alt.Legend(title=None, orient="top", symbolSize=90)
     colours = alt.Scale(domain=list(rings), range=[BLUE, VERMILLION])
     shapes = alt.Scale(domain=list(rings), range=["circle", "square"])
@@ -96,9 +102,12 @@ def delay_over_time(
         .mark_rule(strokeDash=[1, 3], color=TEXT_COLOUR)
         .encode(x="at:Q")
     )
-    subtitle = "dotted: a machine fails; each point is a request"
+    text, *lines = title
+    legend_line = "dotted: a machine fails; each point is a request"
+    if not failures:
+        legend_line = "no failure falls into the run"
     chart: Layers = alt.layer(rules, points).properties(
-        title=heading(f"{name}: how much later requests are complete", subtitle),
+        title=heading(text, legend_line, *lines),
         width=560,
         height=260,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,20 +58,23 @@ class Compared:
     done: Done
     at_s: tuple[float, ...]
     stalls: dict[str, float]
-    """Seconds that the ring stands still for one failure."""
+    """Seconds that the ring stands still for each failure."""
     runs: dict[str, PipelineRun]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row a ring: what was lost, and how much later requests were complete."""
         calm = self.runs["no failure"]
         for name, run in self.runs.items():
+            each = self.stalls[name]
+            struck = _struck(self.at_s, run, each) if run is not calm else 0
             seconds = (run.completion_us - run.load.arrival_us) / 1e6
             added = (run.completion_us - calm.completion_us) / 1e6
             prompts, rounds, interrupted = run.lost
             yield {
                 "ring": name,
                 "makespan_s": run.makespan_us / 1e6,
-                "stall_s": self.stalls[name],
+                "stall_s": each * struck,
+                "failures": struck,
                 "prompts_redone": prompts,
                 "rounds_redone": rounds,
                 "passes_interrupted": interrupted,
@@ -99,7 +102,25 @@ class Compared:
             for request in shown
         ]
         machines = self.done.run.pipeline.machines
-        return delay_over_time(rows, rings, self.at_s, f"A ring of {machines}")
+        text = f"A ring of {machines}: how much later requests are complete"
+        return delay_over_time(rows, rings, self.at_s, (text, self._conditions()))
+
+    def _conditions(self) -> str:
+        asked = self.done.asked.pipeline
+        times = (
+            f"{asked.prompt_us / 1e3:g} ms a prompt and {asked.token_us / 1e3:g} ms a token "
+            "on each stage, as given"
+        )
+        return f"{self.done.stand_in}; {times}" if self.done.stand_in else times
+
+
+def _struck(at_s: Sequence[float], run: PipelineRun, stall_s: float) -> int:
+    """Failures that stop the ring: in the run, and not while it stands still already."""
+    count, back = 0, -1.0
+    for at in at_s:
+        if back < at <= run.makespan_us / 1e6:
+            count, back = count + 1, at + stall_s
+    return count
 
 
 def compare(asked: Asked, trace: Path | None, when: str, recovery: Recovery) -> Compared:

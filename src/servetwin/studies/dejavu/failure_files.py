@@ -37,7 +37,7 @@ def described(compared: Compared, recovery: Recovery) -> dict[str, Any]:
         "config": compared.done.result.config | {"recovery": asdict(recovery)},
         "failures_s": list(compared.at_s),
         "rings": list(compared.rows()),
-        "notes": [*NOTES, *compared.done.result.notes],
+        "notes": list(_notes(compared)),
     }
 
 
@@ -74,7 +74,7 @@ def show(compared: Compared) -> None:
     times = [f"{at:,.1f}" for at in compared.at_s]
     more = f" and {len(times) - FEW:,} more" if len(times) > FEW else ""
     show_table(
-        f"Failures at {', '.join(times[:FEW]) or 'no time'} s{more}",
+        f"Failures at {', '.join(times[:FEW])} s{more}" if times else "No failure in the run",
         rows,
         (
             Column("ring", ""),
@@ -96,4 +96,10 @@ def show(compared: Compared) -> None:
             Column("passes_interrupted", ",", "interrupted"),
         ),
     )
-    show_notes((*NOTES, *compared.done.result.notes))
+    show_notes(_notes(compared))
+
+
+def _notes(compared: Compared) -> tuple[str, ...]:
+    ends = compared.done.run.makespan_us / 1e6
+    none = f"no failure falls into the run, which ends at {ends:,.1f} s without one: see --fail_at"
+    return (*(() if compared.at_s else (none,)), *NOTES, *compared.done.result.notes)

@@ -22,6 +22,7 @@ FEWEST_TOKENS, MOST_TOKENS = 2, 1000
 STAND_INS = ("lmsys_tokens.json",)
 """Traces that the simulation page names and that were never published."""
 
+STANDS_FOR = "lengths of ShareGPT stand in for the unpublished trace"
 STAND_IN_REQUESTS = 512
 STAND_IN_SEED = 42
 
@@ -33,6 +34,8 @@ class Found:
     workload: Workload
     rounds: NDArray[np.int64]
     notes: tuple[str, ...]
+    stand_in: str = ""
+    """What takes the place of the trace, empty where it was read."""
 
 
 def find_trace(path: Path | None, requests: int) -> Found:
@@ -43,12 +46,14 @@ def find_trace(path: Path | None, requests: int) -> Found:
     from servetwin.workload import read, take
 
     notes: tuple[str, ...] = ()
+    stand_in = ""
     if path is None:
         raise InputError("give --trace_file FILE: a list of [prompt, generated] tokens")
     if path.exists():
         workload = read(path)
     elif path.name in STAND_INS:
         workload = _stand_in()
+        stand_in = STANDS_FOR
         notes = (
             f"'{path}' does not exist; instead: {len(workload)} requests with the lengths of "
             "ShareGPT conversations (the preset sharegpt)",
@@ -63,7 +68,7 @@ def find_trace(path: Path | None, requests: int) -> Found:
     rounds = np.clip(workload.output_tokens, FEWEST_TOKENS, MOST_TOKENS).astype(np.int64)
     if (longer := int(np.count_nonzero(workload.output_tokens > MOST_TOKENS))) > 0:
         notes += (f"{counted(longer, 'request')} cut to {MOST_TOKENS:,} generated tokens",)
-    return Found(workload, rounds, notes)
+    return Found(workload, rounds, notes, stand_in)
 
 
 def read_arrivals(path: Path, requests: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -102,6 +102,8 @@ class Done:
     run: PipelineRun
     other: PipelineRun | None
     result: RunResult
+    stand_in: str = ""
+    """What takes the place of the trace, empty where it was read."""
 
 
 def simulate(asked: Asked, trace: Path | None) -> Done:
@@ -110,7 +112,7 @@ def simulate(asked: Asked, trace: Path | None) -> Done:
     load, notes = _load(asked, found)
     run = run_pipeline(asked.pipeline, load, asked.semantics)
     result = _result(run, found.workload, asked.config(trace), (*found.notes, *notes))
-    return Done(asked, run, _other(run), result)
+    return Done(asked, run, _other(run), result, found.stand_in)
 
 
 def _load(asked: Asked, found: Found) -> tuple[Load, tuple[str, ...]]:

@@ -10,6 +10,7 @@ import pytest
 from servetwin.errors import InputError
 from servetwin.sim.pipeline import Load, Ring, run_pipeline
 from servetwin.studies.dejavu.failing import Recovery, compare, failure_times
+from servetwin.studies.dejavu.failure_files import described
 from servetwin.studies.dejavu.simulating import Asked
 
 RING = Ring(4, 100e3, 20e3)
@@ -62,3 +63,23 @@ def test_one_failure_at_half_of_a_run(tmp_path: Path) -> None:
         early = before <= at * 1e6
         assert np.array_equal(ends[early], before[early])
         assert np.all(ends[~early] >= (at + compared.stalls[name]) * 1e6)
+
+
+def test_the_stall_is_that_of_all_failures_that_fall_into_the_run(tmp_path: Path) -> None:
+    asked = Asked("dejavu-failures", RING, "causal", 512, 0.0, None)
+    trace = tmp_path / "lmsys_tokens.json"
+    twice = compare(asked, trace, "30%,60%", Recovery())
+    calm, kept, _ = twice.rows()
+    assert (calm["failures"], kept["failures"]) == (0, 2)
+    assert kept["stall_s"] == 2 * Recovery().stall_s(True)
+    assert kept["makespan_s"] - calm["makespan_s"] == pytest.approx(kept["stall_s"], abs=1.0)
+    assert "stand in for the unpublished trace" in str(twice.chart().to_dict()["title"])
+    # While the ring stands still, a further failure changes nothing.
+    soon = list(compare(asked, trace, "1000,1010", Recovery()).rows())
+    assert soon[1]["stall_s"] == Recovery().stall_s(True)
+    assert soon[1]["makespan_s"] - soon[0]["makespan_s"] == pytest.approx(
+        soon[1]["stall_s"], abs=1.0
+    )
+    never = compare(asked, trace, "150%", Recovery())
+    assert [row["stall_s"] for row in never.rows()] == [0.0, 0.0, 0.0]
+    assert any("no failure falls" in note for note in described(never, Recovery())["notes"])
