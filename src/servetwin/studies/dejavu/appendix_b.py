@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.errors import InputError
+from servetwin.errors import InputError, counted
 from servetwin.studies.dejavu.model_info import ModelTimes, derived_times, read_times
 from servetwin.studies.dejavu.plan_files import (
     Results,
@@ -47,6 +47,8 @@ class Question:
     semantics: str = "causal"
     gpu: str | None = None
     gpus: int | None = None
+    requests: int = REQUESTS
+    """Of the trace, 0 for all."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Planned:
     rounds: NDArray[np.int64]
     rows: Sequence[PlanRow]
     notes: tuple[str, ...]
+    stand_in: str = ""
+    """What takes the place of the trace, empty where it was read."""
 
     @property
     def results(self) -> Results:
@@ -65,6 +69,12 @@ class Planned:
 
     def verdict(self) -> str:
         return verdict(self.results, self.times, float(self.rounds.mean()))
+
+    def standing(self) -> tuple[str, ...]:
+        """Lines below a figure's title: which requests and times it holds for."""
+        times = "" if self.times.measured else "times of servetwin's cost model"
+        told = "; ".join(part for part in (self.stand_in, times) if part)
+        return f"{counted(self.rounds.size, 'request')}, the best layout of each kind", told
 
     def described(self) -> dict[str, Any]:
         asked, machine = self.question, self.question.machine
@@ -82,6 +92,7 @@ class Planned:
                 "token_ms": dict(self.times.token_ms),
             },
             "verdict": self.verdict(),
+            "conditions": list(self.standing()),
             "notes": list(self.notes),
         }
         return described(self.rows, machine.cost_per_hour, about)
@@ -89,10 +100,11 @@ class Planned:
 
 def make_plan(question: Question) -> Planned:
     """Read the trace and the times, and plan. Raises InputError."""
-    found = find_trace(question.trace, REQUESTS)
+    found = find_trace(question.trace, question.requests)
     times, notes = _times(question)
     rows = plan(times, found.rounds, question.machine, question.rps, question.semantics)
-    return Planned(question, times, found.rounds, rows, (*found.notes, *notes, *_gaps(rows)))
+    told = (*found.notes, *notes, *_gaps(rows))
+    return Planned(question, times, found.rounds, rows, told, found.stand_in)
 
 
 def _times(question: Question) -> tuple[ModelTimes, tuple[str, ...]]:
@@ -131,6 +143,8 @@ def _gaps(rows: Sequence[PlanRow]) -> tuple[str, ...]:
         for number, kind in enumerate(KINDS)
         if (missing := [row for row in rows if row.cells[number] is None])
     ]
+    if all(cell is None for row in rows for cell in row.cells):
+        return ("nothing fits with any number of machines (0 in the CSV)",)
     return (f"nothing fits: {'; '.join(gaps)} (0 in the CSV, a gap in figures)",) if gaps else ()
 
 
@@ -172,7 +186,9 @@ def show_plan(planned: Planned) -> None:
         show_table("Cost, $", costs, money)
 
 
-def bars(results: Results, name: str, machine_cost: float | None = None) -> Chart:
+def bars(
+    results: Results, name: str, lines: Sequence[str], machine_cost: float | None = None
+) -> Chart:
     """Makespans, or, with the cost of a machine and hour, costs divided by it (machine-hours)."""
     from servetwin.report.dejavu_figures import planner_bars
 
@@ -194,8 +210,7 @@ def bars(results: Results, name: str, machine_cost: float | None = None) -> Char
         for at, machines in enumerate(results.machines)
         for kind in KINDS
     ]
-    subtitle = "all requests of the trace, by the best layout of each kind"
-    return planner_bars(rows, KINDS, y_title, (name, subtitle))
+    return planner_bars(rows, KINDS, y_title, (name, *lines))
 
 
 def figure_writers(stem: str, charts: Mapping[str, Chart]) -> dict[str, Writer]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from servetwin.errors import InputError
-from servetwin.studies.dejavu.options import Json, Rps, Semantics
+from servetwin.studies.dejavu.options import Json, PlanRequests, Rps, Semantics
 
 if TYPE_CHECKING:
     from servetwin.studies.dejavu.appendix_b import Planned
@@ -55,11 +55,12 @@ def app_of(number: int) -> typer.Typer:
         trace_file: Trace = Path("lmsys_tokens.json"),
         config_file: Config = None,
         rps: Rps = 0.0,
+        requests: PlanRequests = 256,
         semantics: Semantics = "causal",
         out: Out = None,
         json: Json = False,
     ) -> None:
-        _run(figure, (trace_file, config_file, rps, semantics), out, json)
+        _run(figure, (trace_file, config_file, rps, semantics, requests), out, json)
 
     command.__doc__ = (
         f"Plan {figure.model} on machines of {figure.gpus} {figure.gpu}, and draw "
@@ -71,7 +72,10 @@ def app_of(number: int) -> typer.Typer:
 
 
 def _run(
-    figure: Figure, asked: tuple[Path, Path | None, float, str], out: Path | None, json: bool
+    figure: Figure,
+    asked: tuple[Path, Path | None, float, str, int],
+    out: Path | None,
+    json: bool,
 ) -> None:
     from servetwin.results.summary import to_json
     from servetwin.studies.dejavu import appendix_b
@@ -81,13 +85,14 @@ def _run(
 
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file; name a folder")
-    trace, config, rps, semantics = asked
+    trace, config, rps, semantics, requests = asked
     machine = Machine(figure.mem_per_machine, figure.machine_cost)
     ours = config is None or not config.exists()
-    devices = (figure.gpu, figure.gpus) if ours else (None, None)
-    planned = appendix_b.make_plan(
-        appendix_b.Question(figure.model, machine, trace, config, rps, semantics, *devices)
+    gpu, gpus = (figure.gpu, figure.gpus) if ours else (None, None)
+    question = appendix_b.Question(
+        figure.model, machine, trace, config, rps, semantics, gpu, gpus, requests
     )
+    planned = appendix_b.make_plan(question)
     written = _write(figure, planned, out) if out is not None else []
     if json:
         print(to_json(planned.described()))
@@ -109,8 +114,8 @@ def _write(figure: Figure, planned: Planned, out: Path) -> list[str]:
     name = f"Figure {figure.number}: {figure.model}, machines of {figure.gpus} {figure.gpu}"
     cost = figure.machine_cost
     charts = {
-        "": appendix_b.bars(results, name),
-        "_cost": appendix_b.bars(results, name, cost),
+        "": appendix_b.bars(results, name, planned.standing()),
+        "_cost": appendix_b.bars(results, name, planned.standing(), cost),
     }
     text = to_json(planned.described()) + "\n"
     save: Callable[[Path], object] = partial(write_csv, csv_rows(planned.rows, cost))

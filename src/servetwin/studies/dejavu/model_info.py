@@ -47,6 +47,8 @@ class ModelTimes:
     """By batch size, ascending."""
     token_ms: Mapping[int, float]
     source: str
+    measured: bool = True
+    """From a file, not from our cost model."""
 
     @property
     def batch_sizes(self) -> list[int]:
@@ -74,7 +76,7 @@ def derived_times(name: str, gpu: str, gpus: int) -> ModelTimes:
     for batch in planned.batch_sizes:
         prompt_ms[batch], token_ms[batch], source = _derived(planned.catalog, (gpu, gpus), batch)
     about = f"{source}; prompts of {PROMPT_TOKENS:,} tokens, tokens at {CONTEXT_TOKENS:,}"
-    return ModelTimes(known, prompt_ms, token_ms, f"our cost model, {gpus} x {about}")
+    return ModelTimes(known, prompt_ms, token_ms, f"our cost model, {gpus} x {about}", False)
 
 
 def _derived(catalog: str, devices: tuple[str, int], batch: int) -> tuple[float, float, str]:

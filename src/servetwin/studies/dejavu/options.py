@@ -12,6 +12,7 @@ __all__ = [
     "DoTraces",
     "Json",
     "Out",
+    "PlanRequests",
     "PromptTime",
     "PromptTokens",
     "Requests",
@@ -49,6 +50,9 @@ Semantics = Annotated[
 ]
 Requests = Annotated[
     int, typer.Option(metavar="N", min=0, help="Only the first N requests; 0: all.")
+]
+PlanRequests = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Entries of the trace to plan for; 0: all.")
 ]
 PromptTokens = Annotated[
     int,

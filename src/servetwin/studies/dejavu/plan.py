@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from servetwin.studies.dejavu.options import Json, Rps, Semantics, TraceFile
+from servetwin.studies.dejavu.options import Json, PlanRequests, Rps, Semantics, TraceFile
 
 __all__ = ["app"]
 
@@ -23,6 +23,7 @@ def plan(
         typer.Option("--config_file", metavar="FILE", help="Times by batch size; else ours."),
     ] = None,
     rps: Rps = 0.0,
+    requests: PlanRequests = 256,
     mem_per_machine: Annotated[
         float, typer.Option("--mem_per_machine", metavar="GB", help="Of all GPUs of a machine.")
     ] = 80.0,
@@ -55,7 +56,15 @@ def plan(
 
     machine = Machine(mem_per_machine, machine_cost)
     question = appendix_b.Question(
-        model, machine, trace_file, config_file, rps, semantics, gpu, gpus_per_machine
+        model,
+        machine,
+        trace_file,
+        config_file,
+        rps,
+        semantics,
+        gpu,
+        gpus_per_machine,
+        requests,
     )
     planned = appendix_b.make_plan(question)
     written = appendix_b.write_plan(planned, output_csv) if output_csv else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,22 @@ from typing import Any
 from servetwin.errors import InputError
 from servetwin.studies.dejavu.planning import KINDS, PlanRow, cost_of
 
-__all__ = ["Results", "csv_rows", "described", "read_csv", "results_of", "write_csv"]
+__all__ = [
+    "Results",
+    "check_price",
+    "conditions_beside",
+    "csv_rows",
+    "described",
+    "read_csv",
+    "results_of",
+    "write_csv",
+]
 
 SCHEMA = "servetwin.dejavu_plan/1"
 NAMES = ("Num_machines", "Baseline", "Baseline_dp", "DV")
 COSTS = ("Cost_baseline", "Cost_baseline_dp", "Cost_dv")
 MOST_ROWS = 1000
+PRICE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,41 @@ def read_csv(path: Path) -> Results:
     }
     machines = tuple(map(int, columns[NAMES[0]]))
     return Results(machines, makespans, costs, {kind: ("",) * len(body) for kind in KINDS})
+
+
+def check_price(results: Results, path: Path, per_hour: float) -> None:
+    """Raise InputError where the costs of `path` are not those of machines at `per_hour` dollars.
+
+    Makespan x machines are machine-hours, and costs divided by them a price.
+    """
+    prices = [
+        cost * 3600 / (makespan * machines)
+        for kind in KINDS
+        for cost, makespan, machines in zip(
+            results.costs[kind], results.makespans[kind], results.machines, strict=True
+        )
+        if cost is not None and makespan and machines
+    ]
+    for price in prices:
+        if abs(price - per_hour) > PRICE_TOLERANCE * per_hour:
+            raise InputError(
+                f"--machine_cost {per_hour:g}: the costs in {path} are those of {price:.6g} $/h "
+                f"(cost / (makespan x machines)); give --machine_cost {price:.6g}"
+            )
+
+
+def conditions_beside(table: Path) -> tuple[str, ...]:
+    """What the JSON beside a table says of its requests and times; nothing without such a file."""
+    try:
+        content = json.loads(table.with_suffix(".json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ()
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        return ()
+    lines = content.get("conditions")
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        return ()
+    return tuple(lines)
 
 
 def _gaps(values: Sequence[float]) -> tuple[float | None, ...]:

@@ -38,7 +38,7 @@ def plot(
     """
     from servetwin.results.output import replace_file, writing_to
     from servetwin.studies.dejavu import appendix_b
-    from servetwin.studies.dejavu.plan_files import read_csv
+    from servetwin.studies.dejavu.plan_files import check_price, conditions_beside, read_csv
     from servetwin.studies.dejavu.tables import show_notes
     from servetwin.studies.dejavu.verdict import seed_speedups, verdict
 
@@ -50,7 +50,11 @@ def plot(
         raise InputError(f"--machine_cost {machine_cost:g}: must be above 0 with --plot_cost")
     if plot_cost and not any(cost for costs in results.costs.values() for cost in costs):
         raise InputError(f"{input}: all costs are 0; plan with --machine_cost")
-    chart = appendix_b.bars(results, f"{model}, {suffix}", machine_cost if plot_cost else None)
+    if plot_cost:
+        check_price(results, input, machine_cost)
+    lines = conditions_beside(input) or (f"requests and times of {input.name}",)
+    cost = machine_cost if plot_cost else None
+    chart = appendix_b.bars(results, f"{model}, {suffix}", lines, cost)
     writers = appendix_b.figure_writers(stem, {"_cost" if plot_cost else "": chart})
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,11 @@ def verdict(results: Results, times: ModelTimes | None = None, tokens: float = 0
 
     `tokens` is the mean number of generated tokens.
     """
+    if not any(value for kind in KINDS for value in results.makespans[kind]):
+        return (
+            "Nothing fits: with no number of machines does a stage's share of the weights, with "
+            "the KV caches of the smallest batch, fit into a machine; give machines more memory."
+        )
     parts = [_against(results, DV, BASELINE), _against(results, DV, DP), _alone(results)]
     parts.append(_cheapest(results))
     if times is not None:

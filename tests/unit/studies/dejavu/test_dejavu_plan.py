@@ -11,7 +11,7 @@ import pytest
 from servetwin.errors import InputError
 from servetwin.studies.dejavu.appendix_b import Question, make_plan, write_plan
 from servetwin.studies.dejavu.model_info import ModelTimes, derived_times, read_times
-from servetwin.studies.dejavu.plan_files import read_csv, results_of
+from servetwin.studies.dejavu.plan_files import check_price, conditions_beside, read_csv, results_of
 from servetwin.studies.dejavu.planning import KINDS, Machine, plan
 from servetwin.studies.dejavu.verdict import seed_speedups, verdict
 
@@ -80,7 +80,23 @@ def test_nothing_fits_at_all() -> None:
     rows = plan(TIMES, ROUNDS, Machine(1.0), semantics="causal", machines=[1, 2])
     results = results_of(rows, 8.0)
     assert seed_speedups(results)[0] == "SPEEDUP-DP: no number of machines fits both"
-    assert "never both fit" in verdict(results, TIMES, 100.0)
+    assert verdict(results, TIMES, 100.0).startswith("Nothing fits")
+    assert "batches of" not in verdict(results, TIMES, 100.0)
+
+
+def test_a_price_that_is_not_that_of_the_costs_is_refused(tmp_path: Path) -> None:
+    question = Question("OPT-30B", Machine(64.0, 8.0), Path("lmsys_tokens.json"), requests=20)
+    planned = make_plan(question)
+    table, beside = write_plan(planned, tmp_path / "plan.csv")
+    results = read_csv(table)
+    check_price(results, table, 8.0)
+    with pytest.raises(InputError, match=r"are those of 8 \$/h .* give --machine_cost 8"):
+        check_price(results, table, 80.0)
+    lines = conditions_beside(table)
+    assert lines[0].startswith("20 requests")
+    assert "stand in for the unpublished trace; times of servetwin's cost model" in lines[1]
+    beside.write_text("[]")
+    assert conditions_beside(table) == ()
 
 
 def test_the_speedups_are_the_largest_quotients() -> None:
