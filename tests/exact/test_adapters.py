@@ -64,7 +64,7 @@ def test_kernel_equals_reference_with_adapters(capsys: pytest.CaptureFixture[str
         print(f"\nkernel == reference with adapters: {dict(seen)}")
     assert seen["examples"] >= 200
     for what in ("preempting", "waiting for a place", "by priority", "closed loop", "caching"):
-        assert seen[what] >= 0.3 * seen["examples"], what
+        assert seen[what] >= 0.2 * seen["examples"], what
 
 
 def test_adapters_without_an_engine_that_has_any_change_nothing() -> None:
