@@ -85,7 +85,7 @@ def requests_per_second(count: int) -> list[Figure]:
     figures = []
     for name, model in closed_forms().items():
         for label, chosen in options.items():
-            seconds = best(lambda m=model, o=chosen: run_closed_form(workload, m, o))  # type: ignore[misc]
+            seconds = best(lambda m=model, o=chosen: run_closed_form(workload, m, o))  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
             rate = count / seconds / 1e6
             figures.append(at_least(f"closed form, {name}{label}", rate, 10, "M req/s"))
     return figures
@@ -112,10 +112,10 @@ def fragments_per_second(count: int) -> list[Figure]:
     for name, model in closed_forms().items():
         result = result_of(model, count)
         plan = result.fragments(EXPORT_RATE)
-        rate = plan.total / best(lambda p=plan: sum(map(len, p.batches(1 << 16)))) / 1e6  # type: ignore[misc]
+        rate = plan.total / best(lambda p=plan: sum(map(len, p.batches(1 << 16)))) / 1e6  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
         figures.append(at_least(f"fragments in memory, {name}", rate, 50, "M/s"))
         with tempfile.TemporaryDirectory() as folder:
-            seconds = best(lambda r=result, f=Path(folder): write(r, f))  # type: ignore[misc]
+            seconds = best(lambda r=result, f=Path(folder): write(r, f))  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
             rows, size = write(result, Path(folder))
         figures.append(at_least(f"fragments to Parquet, {name}", rows / seconds / 1e6, 5, "M/s"))
         figures.append(at_most(f"fragments, {name}", size / rows, 5, "B each"))

@@ -236,6 +236,7 @@ def fit(start: Curve, predict: Callable[[Curve], Floats], measured: Floats) -> C
     """Fit every field of a curve (all positive) to the logarithm of the times, robustly."""
     from scipy.optimize import least_squares
 
+    # A curve is any of the dataclasses of `cost.curves`, which a type variable cannot say.
     values: dict[str, float] = asdict(start)  # type: ignore[call-overload]
     names = list(values)
 

@@ -83,7 +83,7 @@ def _errors(run: Run, load: Workload, serving: Mapping[str, Any]) -> Floats:
     curves = curves_from(read_curves(), run.deployment.accelerator.name, serving)
     typical = round(float(np.mean(load.input_tokens + load.output_tokens / 2)))
     cost = derive(run.deployment, typical, curves=curves)
-    options = SimOptions(snapshot_interval=0, token_gaps=False, say=lambda text: None)  # noqa: ARG005
+    options = SimOptions(snapshot_interval=0, token_gaps=False, say=lambda _: None)
     table = simulate(run.deployment, load, cost, options).requests
     ttft, tpot = (float(latencies_ps(table, name).mean()) / PS_PER_S for name in ("ttft", "tpot"))
     return np.array([np.log(tpot / run.tpot), TTFT_WEIGHT * np.log(ttft / run.ttft)])

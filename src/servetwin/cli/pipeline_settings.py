@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pydantic import BaseModel
 
-from pydantic import BaseModel, BeforeValidator, Field
-
-from servetwin.cli.setting_fields import Count, Rates, option
+from servetwin.cli.setting_fields import Count, Counts, Rates, option
 
 __all__ = ["PipelineSettings"]
-
-
-def _numbers(value: Any) -> Any:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-Counts = Annotated[list[Count], BeforeValidator(_numbers), Field(min_length=1)]
 
 
 class PipelineSettings(BaseModel):

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-__all__ = ["Count", "Names", "Positive", "Rates", "Table", "Tiers", "option", "split_table"]
+__all__ = [
+    "Count",
+    "Counts",
+    "Names",
+    "Positive",
+    "Rates",
+    "Table",
+    "Tiers",
+    "option",
+    "split_table",
+]
 
 
 def split_table(value: Any) -> Any:
@@ -33,6 +43,7 @@ def _listed(value: Any) -> Any:
 Table = Annotated[dict[str, str], BeforeValidator(split_table)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[list[Count], BeforeValidator(_split_list), Field(min_length=1)]
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Tiers = Annotated[list[str], BeforeValidator(_listed), Field(max_length=8)]
 Rates = Annotated[list[Positive], BeforeValidator(_split_list), Field(min_length=1)]

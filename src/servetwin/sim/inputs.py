@@ -76,7 +76,7 @@ class SimInputs:
 
     @property
     def engines(self) -> int:
-        """Engines that fail alone: replicas, or the lanes of one pipeline together."""
+        """Engines of the pool: its replicas, or all lanes of a pipeline as one."""
         return self.stages.engines if self.stages else self.replicas
 
     @property

@@ -17,7 +17,7 @@ from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.notes import notes_of
 from servetwin.sim.prefixes import find_prefixes
-from servetwin.sim.stages import engine_count, merge_lanes, stage_use
+from servetwin.sim.stages import merge_lanes, stage_use
 from servetwin.types import (
     CostModel,
     DecodePool,
@@ -157,11 +157,11 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
     if inputs.decode is None:
         return None
     return {
-        "first": engine_count(inputs),
-        "replicas": engine_count(inputs.decode.engine),
+        "first": inputs.engines,
+        "replicas": inputs.decode.engine.engines,
         "capacity_blocks": inputs.decode.engine.capacity_blocks,
         "peak_blocks": outcome.decode_peak_blocks,
-        "microbatches": inputs.decode.engine.replicas // engine_count(inputs.decode.engine),
+        "microbatches": inputs.decode.engine.replicas // inputs.decode.engine.engines,
     }
 
 

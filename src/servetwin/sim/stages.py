@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SHARE_BITS",
     "Stages",
-    "engine_count",
     "lane_settings",
     "merge_lanes",
     "stage_use",
@@ -72,11 +71,6 @@ def lane_settings(deployment: Deployment) -> EngineSettings:
     return replace(settings, max_num_seqs=seats, async_scheduling=False)
 
 
-def engine_count(inputs: SimInputs) -> int:
-    """Engines of a pool, however many lanes each has."""
-    return inputs.stages.engines if inputs.stages else inputs.replicas
-
-
 def merge_lanes(inputs: SimInputs, outcome: Outcome) -> Outcome:
     """Number engines instead of their lanes, and add up what the snapshots say of those."""
     pools = [inputs] if inputs.decode is None else [inputs, inputs.decode.engine]
@@ -84,7 +78,7 @@ def merge_lanes(inputs: SimInputs, outcome: Outcome) -> Outcome:
         return outcome
     parts, engines = [], 0
     for pool in pools:
-        count = engine_count(pool)
+        count = pool.engines
         parts.append(engines + np.arange(pool.replicas) % count)
         engines += count
     engine = np.concatenate(parts).astype(np.int32)

@@ -3,6 +3,8 @@
 Importing this module imports numba, which takes half a second: only kernels do. The
 simulator's kernel calls functions of this one, so it may compile with the same helpers.
 """
+# numba's compiler, which is extended here, has no types.
+# mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class _Kernel(Compiler):
     """Compiles without the features that a run does not have."""
 
     def define_pipelines(self) -> Any:
-        (pipeline,) = super().define_pipelines()  # type: ignore[no-untyped-call]
+        (pipeline,) = super().define_pipelines()
         pipeline.add_pass_after(LeaveOut, InlineInlinables)
         pipeline.finalize()
         return [pipeline]
@@ -95,7 +97,7 @@ class _Part(_Kernel):
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)  # type: ignore[no-untyped-call]
+        super().__init__(*arguments, **named)
         flags = self.state.flags
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
 
@@ -104,7 +106,7 @@ class _Part(_Kernel):
         before = config.OPT
         config.OPT = type(before)(1)  # the entry point optimizes whatever it is made of again
         try:
-            result = super().compile_extra(function)  # type: ignore[no-untyped-call]
+            result = super().compile_extra(function)
         finally:
             config.OPT = before
         # numba knows a compiled function by a built-in one, which would be the way in.

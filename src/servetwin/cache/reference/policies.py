@@ -65,6 +65,7 @@ class _Ranked:
         return block
 
     def rank_of(self, block: Block) -> tuple[int, int]:
+        """Rank of a block, of which the least goes first; each ranked policy has its own."""
         raise NotImplementedError
 
     def may_go(self, block: Block) -> bool:

@@ -14,7 +14,6 @@ from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
 from servetwin.sim.kernel.pools import run_pools_slice
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
 from servetwin.sim.kernel.state import BRIDGE, Bridge, State
-from servetwin.sim.stages import engine_count
 
 __all__ = ["allocate_pools", "run_pools"]
 
@@ -59,8 +58,8 @@ def _bridge(inputs: SimInputs, decode: DecodeInputs, prefill: State) -> Bridge:
         held=np.zeros(n, np.int32),
         time=np.zeros(n, np.int64),
         request=np.zeros(n, np.int32),
-        send_free=np.zeros(engine_count(inputs), np.int64),
-        receive_free=np.zeros(engine_count(decode.engine), np.int64),
+        send_free=np.zeros(inputs.engines, np.int64),
+        receive_free=np.zeros(decode.engine.engines, np.int64),
         handover=np.zeros(n, np.int64),
         transfer=np.zeros(n, np.int64),
     )

@@ -16,7 +16,6 @@ from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
 from servetwin.sim.reference.cluster import Cluster, column, outcome_of, traffic
 from servetwin.sim.reference.engines import Engines
 from servetwin.sim.reference.state import Request
-from servetwin.sim.stages import engine_count
 from servetwin.units import NOT_YET
 
 __all__ = ["run_pools"]
@@ -36,8 +35,8 @@ class PooledCluster(Cluster):
         for home, replica in enumerate(self.decode.replicas):
             replica.queues.fetch = partial(self._fetch, home)
         self.replicas = [*self.engines.replicas, *self.decode.replicas]
-        self.send_free = [0] * engine_count(inputs)
-        self.receive_free = [0] * engine_count(decode.engine)
+        self.send_free = [0] * inputs.engines
+        self.receive_free = [0] * decode.engine.engines
         self.decoding: dict[int, Request] = {}
 
     def request(self, number: int, inputs: int, outputs: int, arrival: int) -> Request:
