@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from servetwin.results.gaps import bin_of
-from servetwin.sim import kernel, reference
 from servetwin.sim.failures import LOSSES, Failures
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import Stages
-from servetwin.types import BlockHashes, EngineSettings, IterationCost, Workload
+from servetwin.types import BlockHashes, EngineSettings, Workload
+from support.hand import FLAT, RUNS, Run
 
-Run = Callable[[SimInputs], Outcome]
-
-FLAT = IterationCost(
-    base=100,
-    linear=np.array([0, 0], np.int64),
-    linear_slope=0,
-    head=np.array([0, 0], np.int64),
-    head_slope=0,
-    decode_seq=0,
-    decode_ctx=0,
-    prefill_chunk=0,
-    prefill_attn=0,
-)
 HALF = 1 << 15
 
 
 @pytest.fixture(params=["reference", "kernel"])
 def run(request: pytest.FixtureRequest) -> Run:
-    checked: Run = lambda inputs: reference.run(inputs, check=True)  # noqa: E731
-    return {"reference": checked, "kernel": kernel.run}[request.param]
+    return RUNS[request.param]
 
 
 def failing(*at: tuple[int, int], **more: int | bool) -> Failures:

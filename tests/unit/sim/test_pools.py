@@ -6,14 +6,13 @@ Every iteration lasts 100 ps, a block holds 10 tokens and moves in 5 ps after 2 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from servetwin.errors import InputError
-from servetwin.sim import kernel, reference
+from servetwin.sim import reference
 from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import find_prefixes
@@ -23,35 +22,21 @@ from servetwin.types import (
     BlockHashes,
     DecodePool,
     EngineSettings,
-    IterationCost,
     Link,
     Status,
     Workload,
 )
 from servetwin.units import CLOCK_END_PS, NOT_YET
 from support.cases import Shape, try_examples
+from support.hand import FLAT, RUNS, Run
 from support.pools import Pair, assert_pools_conserve, counted_back_pressure, pooled_inputs
 
-Run = Callable[[SimInputs], Outcome]
-
-FLAT = IterationCost(
-    base=100,
-    linear=np.array([0, 0], np.int64),
-    linear_slope=0,
-    head=np.array([0, 0], np.int64),
-    head_slope=0,
-    decode_seq=0,
-    decode_ctx=0,
-    prefill_chunk=0,
-    prefill_attn=0,
-)
 AFTER = TransferLink(block_ps=5, latency_ps=2)
 
 
 @pytest.fixture(params=["reference", "kernel"])
 def run(request: pytest.FixtureRequest) -> Run:
-    checked: Run = lambda inputs: reference.run(inputs, check=True)  # noqa: E731
-    return {"reference": checked, "kernel": kernel.run}[request.param]
+    return RUNS[request.param]
 
 
 def workload(*rows: tuple[int, int, int]) -> Workload:

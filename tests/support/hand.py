@@ -1,0 +1,35 @@
+"""What runs that are worked out by hand have in common: every iteration lasts 100 ps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from servetwin.sim import kernel, reference
+from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.types import IterationCost
+
+__all__ = ["FLAT", "RUNS", "Run"]
+
+Run = Callable[[SimInputs], Outcome]
+
+FLAT = IterationCost(
+    base=100,
+    linear=np.array([0, 0], np.int64),
+    linear_slope=0,
+    head=np.array([0, 0], np.int64),
+    head_slope=0,
+    decode_seq=0,
+    decode_ctx=0,
+    prefill_chunk=0,
+    prefill_attn=0,
+)
+
+
+def _checked(inputs: SimInputs) -> Outcome:
+    return reference.run(inputs, check=True)
+
+
+RUNS: dict[str, Run] = {"reference": _checked, "kernel": kernel.run}
+"""Both simulators; the reference asserts its integrity after every event."""
