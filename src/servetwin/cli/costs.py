@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from servetwin.cost import derive
+from servetwin.cost.kinds import cost_of_kinds
 from servetwin.errors import InputError
 from servetwin.types import CostModel, Deployment, Workload
 
@@ -23,11 +23,12 @@ def build_cost(
 
     Raises InputError where `chosen` is none of these, or holds nothing for the deployment.
     """
-    if deployment.decode is not None:
-        prefill, decode = (
-            build_cost(chosen, pool, workload, typical_context) for pool in deployment.pools
-        )
-        return replace(prefill, decode=decode)
+    return cost_of_kinds(deployment, lambda kind: _of_kind(chosen, kind, workload, typical_context))
+
+
+def _of_kind(
+    chosen: str, deployment: Deployment, workload: Workload, typical_context: int
+) -> CostModel:
     lengths = workload.input_tokens.astype(np.int64) + workload.output_tokens
     if chosen == DERIVED:
         return derive(deployment, typical_context, lengths=lengths)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from servetwin.cost.attention import attention_cost
 from servetwin.cost.capacity import capacity_context
 from servetwin.cost.curves import US, Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
+from servetwin.cost.kinds import cost_of_kinds
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.lora import with_adapters
 from servetwin.cost.memory import plan_memory
@@ -38,15 +38,22 @@ def derive(
     `typical_context` is that of a sequence seen at a random step, in tokens: see
     `plan_memory`. Given the `lengths` of all requests (input and output), the blocks are
     counted at a longer context where otherwise requests would be rejected that fit. Other
-    `curves` than the packaged ones serve to test what is predicted without some timings. Of a
-    deployment with a decode pool, the result holds the cost of that as `decode`.
+    `curves` than the packaged ones serve to test what is predicted without some timings. The
+    result holds the costs of a decode pool, and of further kinds of engines, where there are any.
     """
-    if deployment.decode is not None:
-        prefill, decode = (
-            derive(pool, typical_context, lengths, curves) for pool in deployment.pools
-        )
-        return replace(prefill, decode=decode)
-    curves = curves or curves_for(deployment.accelerator.name)
+
+    def one_kind(kind: Deployment) -> CostModel:
+        return _derive(kind, typical_context, lengths, curves or curves_for(kind.accelerator.name))
+
+    return cost_of_kinds(deployment, one_kind)
+
+
+def _derive(
+    deployment: Deployment,
+    typical_context: int,
+    lengths: NDArray[np.integer] | None,
+    curves: Curves,
+) -> CostModel:
     context = typical_context
     if lengths is not None:
         context = capacity_context(deployment, typical_context, lengths)

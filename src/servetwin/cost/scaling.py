@@ -51,7 +51,8 @@ def scaled(cost: CostModel, factor: float) -> CostModel:
         **scalars,
     )
     decode = None if cost.decode is None else scaled(cost.decode, factor)
-    return replace(cost, iteration=iteration, decode=decode)
+    also = tuple(scaled(other, factor) for other in cost.also)
+    return replace(cost, iteration=iteration, also=also, decode=decode)
 
 
 def _attention(tables: AttentionTables, factor: float) -> AttentionTables:

@@ -9,6 +9,7 @@ from servetwin.types.deployment import (
     DecodePool,
     Deployment,
     EngineSettings,
+    ReplicaGroup,
 )
 from servetwin.types.failures import FailureModel
 from servetwin.types.hardware import Accelerator, KVTier, Link
@@ -45,6 +46,7 @@ __all__ = [
     "Model",
     "Parallelism",
     "Pipeline",
+    "ReplicaGroup",
     "RequestTable",
     "RunResult",
     "Status",

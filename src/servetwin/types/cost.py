@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,5 +104,13 @@ class CostModel:
     source: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
     """What the reader of a result should know about these figures."""
+    also: tuple[CostModel, ...] = ()
+    """Of each group of other replicas, `Deployment.also`."""
     decode: CostModel | None = None
     """Of the decode pool, where there is one; all the above is of the prefill pool then."""
+
+    @property
+    def kinds(self) -> tuple[CostModel, ...]:
+        """Of each of `Deployment.kinds`, alone."""
+        groups = (replace(self, also=(), decode=None), *self.also)
+        return groups if self.decode is None else (*groups, *self.decode.kinds)

@@ -16,6 +16,7 @@ __all__ = [
     "DecodePool",
     "Deployment",
     "EngineSettings",
+    "ReplicaGroup",
 ]
 
 SCHEDULERS = ("vllm", "sarathi", "orca", "static", "slots", "single")
@@ -147,6 +148,25 @@ class DecodePool:
 
 
 @dataclass(frozen=True)
+class ReplicaGroup:
+    """Replicas of the same model and settings on other devices, behind the same router."""
+
+    accelerator: Accelerator
+    link: Link
+    """Between the devices of one engine."""
+    parallelism: Parallelism = field(default_factory=Parallelism)
+    replicas: int = 1
+    speed: float = 1.0
+    """As `Deployment.speed`."""
+    max_model_len: int | None = None
+    """Where its memory holds no sequence as long as the deployment's."""
+
+    def __post_init__(self) -> None:
+        _check_replicas(self.replicas)
+        _check_speed(self.speed)
+
+
+@dataclass(frozen=True)
 class Deployment:
     """What is rented and how it is configured."""
 
@@ -156,8 +176,12 @@ class Deployment:
     parallelism: Parallelism = field(default_factory=Parallelism)
     settings: EngineSettings = field(default_factory=EngineSettings)
     replicas: int = 1
-    """Independent engines behind the router."""
+    """Independent engines behind the router; `also` has more."""
     router: str = "round-robin"
+    speed: float = 1.0
+    """Of iterations, beside what they are said to take: 0.8 on machines slower than their kind."""
+    also: tuple[ReplicaGroup, ...] = ()
+    """Replicas on other devices, numbered behind its own."""
     decode: DecodePool | None = None
     """Where requests go with their first token; then all the above describes the prefill pool."""
     failures: FailureModel | None = None
@@ -165,6 +189,10 @@ class Deployment:
 
     def __post_init__(self) -> None:
         _check_replicas(self.replicas, self.router)
+        _check_speed(self.speed)
+        for group in self.also:
+            if group.parallelism.dp != self.parallelism.dp:
+                raise ValueError("all replicas must have equally many data-parallel ranks")
         if self.decode is None:
             return
         for name in ("block_size", "kv_cache_dtype"):
@@ -178,8 +206,12 @@ class Deployment:
     @property
     def devices(self) -> int:
         """Devices of all replicas together."""
-        decode = 0 if self.decode is None else self.decode.devices
-        return self.replicas * self.parallelism.devices + decode
+        return sum(kind.replicas * kind.parallelism.devices for kind in self.kinds)
+
+    @property
+    def engines(self) -> int:
+        """Replicas of all groups and pools together."""
+        return sum(kind.replicas for kind in self.kinds)
 
     @property
     def pools(self) -> tuple[Deployment, ...]:
@@ -198,9 +230,39 @@ class Deployment:
         )
         return replace(self, decode=None), decode
 
+    @property
+    def groups(self) -> tuple[Deployment, ...]:
+        """Its own replicas and each group of others, as if they were all there is."""
+        own = replace(self, also=(), decode=None)
+        return (own, *(self._as_group(group) for group in self.also))
 
-def _check_replicas(replicas: int, router: str) -> None:
+    @property
+    def kinds(self) -> tuple[Deployment, ...]:
+        """All groups of all pools, in the order in which replicas are numbered."""
+        return tuple(kind for pool in self.pools for kind in pool.groups)
+
+    def _as_group(self, group: ReplicaGroup) -> Deployment:
+        longest = group.max_model_len or self.settings.max_model_len
+        return replace(
+            self,
+            accelerator=group.accelerator,
+            link=group.link,
+            parallelism=group.parallelism,
+            settings=replace(self.settings, max_model_len=longest),
+            replicas=group.replicas,
+            speed=group.speed,
+            also=(),
+            decode=None,
+        )
+
+
+def _check_replicas(replicas: int, router: str = ROUTERS[0]) -> None:
     if replicas < 1:
         raise ValueError("replicas must be at least 1")
     if router not in ROUTERS:
         raise ValueError(f"router must be one of {', '.join(ROUTERS)}")
+
+
+def _check_speed(speed: float) -> None:
+    if not 0.0 < speed < float("inf"):
+        raise ValueError("speed must be above 0")
