@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from servetwin.cache.kernel.compile import from_python
 from servetwin.results.gaps import bin_of as defined_bin_of
 from servetwin.sim.kernel import blocks, cost, gaps, heap, jump, tree
-from servetwin.sim.kernel.state import FOREVER, REPLICA
+from servetwin.sim.kernel.records import REPLICA
+from servetwin.sim.kernel.state import FOREVER
 from servetwin.sim.reference.cost import window_pairs
 from servetwin.sim.routing import SplitMix
 from servetwin.types.result import TokenGaps

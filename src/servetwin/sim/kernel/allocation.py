@@ -14,22 +14,24 @@ from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.adapters import make_adapters
 from servetwin.sim.kernel.attention import attention_arrays
 from servetwin.sim.kernel.outages import make_outages
-from servetwin.sim.kernel.stages import make_stages
-from servetwin.sim.kernel.state import (
+from servetwin.sim.kernel.records import (
     BRIDGE,
-    FOREVER,
     GATE,
     PLAIN_SETTINGS,
     PREFIX,
     RARE,
     REPLICA,
-    SARATHI,
-    SCHEDULER_CODES,
     SEAT,
     SETTINGS,
     SNAPSHOT,
-    VLLM,
     WORLD,
+)
+from servetwin.sim.kernel.stages import make_stages
+from servetwin.sim.kernel.state import (
+    FOREVER,
+    SARATHI,
+    SCHEDULER_CODES,
+    VLLM,
     Bridge,
     Caches,
     Ints,

@@ -9,7 +9,8 @@ import numpy as np
 from servetwin.sim.failures import LOSSES, Failures
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.compile import inlined, outlined
-from servetwin.sim.kernel.state import CHUNK, FAULT, FOREVER, Flag, Int, Outages, Record, State
+from servetwin.sim.kernel.records import CHUNK, FAULT
+from servetwin.sim.kernel.state import FOREVER, Flag, Int, Outages, Record, State
 
 __all__ = ["failures_of", "make_outages", "note_chunk", "redone"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from servetwin.sim.inputs import SnapshotRows, TooManyRowsError
-from servetwin.sim.kernel.state import FOREVER, SNAPSHOT, State
+from servetwin.sim.kernel.records import SNAPSHOT
+from servetwin.sim.kernel.state import FOREVER, State
 
 __all__ = ["MOST_SNAPSHOTS", "grown", "rows_of"]
 
