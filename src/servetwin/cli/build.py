@@ -14,7 +14,7 @@ from servetwin.catalog import count_parameters, find_accelerator, find_link, fin
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
 from servetwin.cli.failures import failures_of
-from servetwin.cli.pipelines import parallelism_of, resolved_pipeline
+from servetwin.cli.pipelines import few_microbatches, parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
 from servetwin.cli.settings import DEFAULTS, OUTPUT_FIELDS, RunSettings
@@ -86,12 +86,13 @@ def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
         hint = nearest(settings.router, ROUTERS) or f"known: {', '.join(ROUTERS)}"
         raise InputError(f"router '{settings.router}' is not known: {hint}")
     model, accelerator = find_model(settings.model), find_accelerator(settings.gpu)
+    engine = resolve_settings(model, accelerator, dp=settings.dp, **_engine(settings))
     deployment = Deployment(
         model=model,
         accelerator=accelerator,
         link=find_link(settings.link or accelerator.link),
-        parallelism=parallelism_of(settings),
-        settings=resolve_settings(model, accelerator, dp=settings.dp, **_engine(settings)),
+        parallelism=parallelism_of(settings, engine.max_num_seqs),
+        settings=engine,
         replicas=settings.replicas,
         router=settings.router,
     )
@@ -102,8 +103,9 @@ def _build_pool(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
         deployment, lowered = lower_max_model_len(deployment)
     elif "max_model_len" in settings.defaulted:
         lowered = lowered_note(model.max_model_len, settings.max_model_len)
-    told = lowered, assumed_speeds(settings.kv_tier or ()), misplaced(deployment.settings.kv_tiers)
-    notes += [note for note in told if note]
+    few = few_microbatches(settings, deployment.parallelism)
+    tiers = assumed_speeds(settings.kv_tier or ()), misplaced(deployment.settings.kv_tiers)
+    notes += [note for note in (few, lowered, *tiers) if note]
     check_deployment(deployment)
     return deployment, tuple(notes)
 

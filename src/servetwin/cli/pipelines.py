@@ -11,15 +11,18 @@ from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
 from servetwin.types import Parallelism, Pipeline
 
-__all__ = ["parallelism_of", "resolved_pipeline"]
+__all__ = ["few_microbatches", "parallelism_of", "resolved_pipeline"]
 
 USUAL_HOST_LINK = "PCIe4"
 CHANGING = tuple(name for name in PipelineSettings.model_fields if name != "microbatches")
 
 
-def parallelism_of(settings: RunSettings) -> Parallelism:
-    """Lay an engine out. Raises InputError for stages that do not fit together."""
-    microbatches = settings.microbatches or settings.pp
+def parallelism_of(settings: RunSettings, seats: int) -> Parallelism:
+    """Lay an engine out that runs up to `seats` requests at once.
+
+    Raises InputError for stages that do not fit together.
+    """
+    microbatches = settings.microbatches or min(settings.pp, seats)
     changed = [name for name in CHANGING if getattr(settings, name) is not None]
     if settings.pp == 1 and (changed or microbatches > 1):
         name = changed[0] if changed else "microbatches"
@@ -46,6 +49,18 @@ def parallelism_of(settings: RunSettings) -> Parallelism:
         return Parallelism(*sizes, pipeline)
     except ValueError as error:
         raise InputError(f"pipeline: {error}") from None
+
+
+def few_microbatches(settings: RunSettings, layout: Parallelism) -> str:
+    """Say that stages stay empty because nobody is there for them; "" where they do not."""
+    decided = settings.microbatches is None or "microbatches" in settings.defaulted
+    microbatches = 1 if layout.pipeline is None else layout.pipeline.microbatches
+    if not decided or microbatches >= layout.pp:
+        return ""
+    return (
+        f"pipeline: {microbatches} of {layout.pp} stages can work at a time, since max-num-seqs "
+        "leaves no request for more microbatches"
+    )
 
 
 def resolved_pipeline(layout: Parallelism) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from servetwin.cost.ranks import rank_limits
 from servetwin.errors import InputError
 from servetwin.types import Deployment
+from servetwin.units import ceil_div
 
 __all__ = [
     "SHARE_BITS",
@@ -52,9 +54,17 @@ def lane_blocks(deployment: Deployment, blocks: int) -> int:
 
 
 def check_stages(deployment: Deployment) -> None:
-    """Raise InputError where the stages do not hold the model's layers."""
+    """Raise InputError where stages do not hold the model's layers, or microbatches nobody."""
     layers, model = stage_layers(deployment), deployment.model
     if sum(layers) != model.layers:
         raise InputError(
             f"the stages have {sum(layers)} layers together, {model.name} has {model.layers}"
+        )
+    layout, seats = deployment.parallelism, deployment.settings.max_num_seqs
+    lanes = 1 if layout.pipeline is None else layout.pipeline.microbatches
+    if lanes > seats:
+        given, needed = rank_limits(deployment).max_num_seqs, ceil_div(lanes, layout.dp)
+        raise InputError(
+            f"microbatches {lanes}: max-num-seqs {given} leaves some of them without a request: "
+            f"at most microbatches {seats}, or at least max-num-seqs {needed}"
         )

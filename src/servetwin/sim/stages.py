@@ -63,11 +63,14 @@ def stages_of(deployment: Deployment, cost: CostModel) -> Stages | None:
 
 
 def lane_settings(deployment: Deployment) -> EngineSettings:
-    """Settings of one lane: seats are shared out, and no iteration is planned ahead."""
+    """Settings of one lane: seats are shared out, and no iteration is planned ahead.
+
+    Every lane has one (`cost.stages.check_stages`).
+    """
     settings, pipeline = deployment.settings, deployment.parallelism.pipeline
     if pipeline is None:
         return settings
-    seats = max(1, settings.max_num_seqs // pipeline.microbatches)
+    seats = settings.max_num_seqs // pipeline.microbatches
     return replace(settings, max_num_seqs=seats, async_scheduling=False)
 
 

@@ -15,6 +15,7 @@ from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
 from servetwin.report.figures import kv_over_time
 from servetwin.results import read_run
+from servetwin.sim.stages import lane_settings
 from servetwin.types import Pipeline
 
 BASE = {"model": "Llama-3.1-70B", "gpu": "A100-80GB", "pp": 4, "workload": "azure-conv"}
@@ -76,12 +77,48 @@ def test_stages_of_their_own() -> None:
         ({"stage_speeds": "1,1"}, "2 speeds are given for 4 pipeline stages"),
         ({"resident_microbatches": 1}, "resident must lie between 2"),
         ({"resident_microbatches": 5}, "and the 4 microbatches"),
+        (
+            {"microbatches": 8, "max_num_seqs": 6},
+            "microbatches 8: max-num-seqs 6 .*: at most microbatches 6, or at least max-num-seqs 8",
+        ),
+        ({"microbatches": 2, "scheduler": "single"}, "at most microbatches 1, or"),
+        ({"microbatches": 9, "max_num_seqs": 4, "dp": 2}, "microbatches 8, or .* max-num-seqs 5"),
         ({"host_link": "PCIe4"}, "--resident-microbatches N"),
     ],
 )
 def test_stages_that_do_not_fit_together(changed: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         build_deployment(settings(**changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "microbatches"),
+    [({"scheduler": "single"}, 1), ({"scheduler": "slots", "pp": 8}, 4), ({"max_num_seqs": 3}, 3)],
+)
+def test_no_more_microbatches_than_requests(changed: dict[str, Any], microbatches: int) -> None:
+    deployment, notes = build_deployment(settings(**changed))
+    config = resolved(settings(**changed), deployment)
+    assert config["microbatches"] == microbatches
+    seats = deployment.settings.max_num_seqs
+    assert lane_settings(deployment).max_num_seqs == seats // microbatches
+    told = f"pipeline: {microbatches} of {deployment.parallelism.pp} stages can work at a time"
+    assert any(told in note for note in notes)
+    again, same = build_deployment(RunSettings(**config))
+    assert (again, same) == (deployment, notes)
+
+
+def test_too_many_microbatches_are_one_line_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "simulate --model Llama-3.1-70B --gpu A100-80GB --pp 4 --microbatches 8 --max-num-seqs 6 "
+        f"--workload azure-conv --out {tmp_path / 'out'}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_says_how_busy_the_stages_were(
