@@ -41,7 +41,9 @@ def assert_conserved(inputs: SimInputs, outcome: Outcome) -> None:
     assert np.all(outcome.arrival[ok] <= outcome.first_scheduled[ok])
     assert np.all(outcome.first_scheduled[ok] < outcome.first_token[ok])
     assert np.all(outcome.first_token[ok] <= outcome.finish[ok])
-    assert outcome.peak_blocks <= inputs.capacity_blocks
+    peaks = (outcome.peak_blocks, *outcome.also_peak_blocks)
+    rooms = [group.capacity_blocks for group in inputs.groups]
+    assert all(peak <= room for peak, room in zip(peaks, rooms, strict=True))
     if inputs.token_gaps:
         assert outcome.gaps.sum() == int((inputs.workload.output_tokens[ok] - 1).sum())
     rows = outcome.snapshots
@@ -49,7 +51,7 @@ def assert_conserved(inputs: SimInputs, outcome: Outcome) -> None:
         assert not rows.running[-1].any()
         assert not rows.waiting[-1].any()
         assert not rows.kv_blocks[-1].any()
-        assert rows.kv_blocks.max() <= inputs.capacity_blocks
+        assert rows.kv_blocks.max() <= max(rooms)
         computed = int(rows.prefill_tokens.sum()) + int(rows.decode_tokens.sum())
         if outcome.cached_tokens is not None:
             computed += int(outcome.cached_tokens[ok].sum())

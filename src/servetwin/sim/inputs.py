@@ -11,6 +11,7 @@ from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
 from servetwin.cost.stages import lane_blocks
 from servetwin.errors import InputError
 from servetwin.sim.failures import Failures
+from servetwin.sim.groups import EngineGroup, check_groups, groups_of, joined
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.stages import Stages, lane_settings, stages_of
@@ -45,8 +46,9 @@ class SimInputs:
     cost: IterationCost
     capacity_blocks: int
     max_total_tokens: int
-    """A request whose input and output together exceed this is rejected on arrival."""
+    """A request whose input and output together exceed this cannot run here."""
     replicas: int
+    """Those of other kinds (`also`) among them."""
     router: str
     seed: int
     snapshot_interval: int
@@ -56,6 +58,8 @@ class SimInputs:
     """What the inputs share; None where nothing is cached."""
     tiers: tuple[TierLimits, ...] = ()
     """Below the HBM of each replica, the nearest first; none without `prefixes`."""
+    also: tuple[EngineGroup, ...] = ()
+    """Of the last replicas, those of other kinds; cost and limits above are of the first ones."""
     decode: DecodeInputs | None = None
     """Where requests go with their first token; all the above is of the prefill pool then."""
     stages: Stages | None = None
@@ -64,6 +68,7 @@ class SimInputs:
     """Engines that fail; not with `decode`, nor where requests are served by priority."""
 
     def __post_init__(self) -> None:
+        check_groups(self)
         if self.failures is not None and self.settings.by_priority:
             raise InputError("engines that fail are not simulated yet with priority scheduling")
         pools = (self,) if self.decode is None else (self, self.decode.engine)
@@ -73,6 +78,11 @@ class SimInputs:
                 raise InputError(
                     "LoRA adapters are not simulated yet with pools, KV tiers or engines that fail"
                 )
+
+    @property
+    def groups(self) -> tuple[SimInputs, ...]:
+        """Its kinds of replicas, each as if it were alone."""
+        return groups_of(self)
 
     @property
     def engines(self) -> int:
@@ -87,7 +97,7 @@ class SimInputs:
     @property
     def plain(self) -> bool:
         """Whether it has none of the rarer features, which the kernel then leaves out."""
-        settings, cost, alone = self.settings, self.cost, self.decode is None
+        settings, cost, alone = self.settings, self.cost, self.decode is None and not self.also
         tables = cost.attention is not None or cost.speculation is not None
         others = self.prefixes is not None or self.stages is not None or self.failures is not None
         loras = self.workload.adapter is not None and settings.max_loras > 0
@@ -103,12 +113,12 @@ class SimInputs:
     def fits(self, input_tokens: int, output_tokens: int) -> bool:
         """Whether a request could ever run, alone in an empty deployment."""
         if self.decode is None:
-            return self.holds(input_tokens, output_tokens)
+            return any(group.holds(input_tokens, output_tokens) for group in self.groups)
         whole = output_tokens == 1 or self.decode.engine.holds(input_tokens, output_tokens)
         return whole and self.holds(input_tokens, 1)
 
     def holds(self, input_tokens: int, output_tokens: int) -> bool:
-        """Whether a request could ever run, alone on an empty engine."""
+        """Whether a request could ever run, alone on an empty engine of the first kind."""
         total = input_tokens + output_tokens
         stored = total - 1  # the last token is sampled, and never becomes an input
         blocks = -(-stored // self.settings.block_size)
@@ -153,6 +163,7 @@ class Outcome:
     decode_time: Ints
     preempted_time: Ints
     peak_blocks: int
+    """Most in use at once on any one replica, of the first kind where there are several."""
     gaps: Ints
     snapshots: SnapshotRows | None
     cached_tokens: NDArray[np.int32] | None = None
@@ -167,6 +178,8 @@ class Outcome:
     handover: Ints | None = None
     handover_transfer: Ints | None = None
     decode_peak_blocks: int = 0
+    also_peak_blocks: tuple[int, ...] = ()
+    """`peak_blocks` of each other kind."""
     stage_busy: Ints | None = None
     """Picoseconds of work, (engines, stages), of the prefill pool where there are two; None
     without stages."""
@@ -219,6 +232,13 @@ def prepare(
 
 
 def _prepare_pool(
+    deployment: Deployment, workload: Workload, cost: CostModel, prefixes: Prefixes | None
+) -> SimInputs:
+    pairs = zip(deployment.groups, (cost, *cost.also), strict=True)
+    return joined([_prepare_group(group, workload, own, prefixes) for group, own in pairs])
+
+
+def _prepare_group(
     deployment: Deployment, workload: Workload, cost: CostModel, prefixes: Prefixes | None
 ) -> SimInputs:
     settings = lane_settings(deployment)

@@ -37,10 +37,11 @@ class LeaveOut(FunctionPass):
     def run_pass(self, state: Any) -> bool:
         """Change `state.func_ir`; return whether there was anything to change."""
         folding = _Folding(state.func_ir, state.args)
-        if not folding.replace_fields():
-            return False
-        folding.straighten()
-        return True
+        found = False
+        while folding.replace_fields():  # with fewer branches, more is known of records
+            folding.straighten()
+            found = True
+        return found
 
 
 class _Folding:

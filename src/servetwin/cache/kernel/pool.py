@@ -47,8 +47,8 @@ def make_pool(
 ) -> Pool:
     """Make empty caches of `capacity` blocks each, for ids from 0 to `ids` - 1.
 
-    `bonus` is `flop_bonus` for `flop-aware`. Takes about 60 bytes a block and 4 an id
-    (12 for `s3-fifo`), in each cache.
+    `bonus` is `flop_bonus` for `flop-aware`, one for all caches or one for each. Takes about 60
+    bytes a block and 4 an id (12 for `s3-fifo`), in each cache.
     """
     return make_pools([(policy, capacity)] * caches, ids, options, bonus)
 
@@ -76,7 +76,7 @@ def make_pools(
         where=np.full((len(kinds), ids), -1, np.int32),
         heap=np.zeros((len(kinds), int(capacities[ranked].max(initial=0))), np.int32),
         ghost=np.zeros((len(kinds), ids if S3_FIFO in codes else 0), np.int64),
-        bonus=np.zeros(1, np.int64) if bonus is None else bonus,
+        bonus=np.atleast_2d(np.zeros(1, np.int64) if bonus is None else bonus),
     )
 
 
@@ -163,13 +163,13 @@ def release(pool: Pool, r: Int, number: Int) -> None:
     elif cache.policy == S3_FIFO:
         queues.enter(pool, cache, r, number)
     else:
-        _rank(pool, cache, number)
+        _rank(pool, cache, r, number)
         if cache.policy != FLOP_AWARE or block.children == 0:
             heap.push(pool, r, number)
 
 
 @inlined
-def _rank(pool: Pool, cache: Record, number: Int) -> None:
+def _rank(pool: Pool, cache: Record, r: Int, number: Int) -> None:
     """Set the rank of a block that is released now."""
     block = pool.block[number]
     cache.clock += 1
@@ -182,7 +182,8 @@ def _rank(pool: Pool, cache: Record, number: Int) -> None:
     if cache.policy == LFU:
         block.key = 1 + block.uses + cache.age
     else:
-        block.key = cache.clock + pool.bonus[min(block.depth, pool.bonus.size - 1)]
+        rows, depths = pool.bonus.shape
+        block.key = cache.clock + pool.bonus[min(r, rows - 1), min(block.depth, depths - 1)]
 
 
 @outlined

@@ -96,4 +96,4 @@ class Pool(NamedTuple):
     ghost: Ints
     """Number of an id's last eviction from the small queue, or 0; (caches, ids)."""
     bonus: Ints
-    """FLOP-aware: added to the clock, by depth; the last entry holds for all deeper ones."""
+    """FLOP-aware: added to the clock, at [cache, depth]; the last row and column hold beyond."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from servetwin.cache import PolicyOptions
-from servetwin.cache.kernel.pool import make_pool
+from servetwin.cache.kernel.pool import make_pool, make_pools
 from servetwin.cache.kernel.state import BLOCK
 from servetwin.cache.kernel.tiers import make_tiers
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
 from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
 from servetwin.sim.kernel.adapters import make_adapters
-from servetwin.sim.kernel.attention import attention_arrays
 from servetwin.sim.kernel.outages import make_outages
 from servetwin.sim.kernel.records import (
     BRIDGE,
@@ -40,6 +39,7 @@ from servetwin.sim.kernel.state import (
     Shorts,
     State,
 )
+from servetwin.sim.kernel.tables import attention_tables, continued, stacked
 from servetwin.sim.kernel.waiting import make_waiting
 from servetwin.types import ROUTERS, Status
 from servetwin.units import NOT_YET
@@ -61,7 +61,7 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
     _check_size(inputs, seats, ring_size)
     leaves = 1 << (count - 1).bit_length()
     child, sibling, think, roots = _relations(inputs)
-    columns, drafts = empty_columns(n), inputs.cost.speculation
+    columns, groups = empty_columns(n), inputs.groups
     return State(
         settings=_settings(inputs, seats, ring_size, leaves, fetches),
         world=_world(inputs, roots.size or n),
@@ -79,10 +79,10 @@ def allocate(inputs: SimInputs, *, fetches: bool = False) -> State:
         ring=np.full((count, ring_size), -1, np.int32),
         ring_used=np.zeros((count, ring_size // 64), np.uint64),
         phases=np.zeros((count, inputs.settings.block_size), np.int32),
-        linear=inputs.cost.linear,
-        head=inputs.cost.head,
-        attention=attention_arrays(inputs.cost.attention),
-        speculation=np.zeros(0, np.int64) if drafts is None else drafts,
+        linear=continued(groups, "linear"),
+        head=continued(groups, "head"),
+        attention=attention_tables([group.cost.attention for group in groups]),
+        speculation=stacked([group.cost.speculation for group in groups]),
         times=np.full(2 * leaves, FOREVER, np.int64),
         outstanding=np.zeros(count, np.int64),
         outstanding_tokens=np.zeros(count, np.int64),
@@ -122,16 +122,13 @@ def _caches(inputs: SimInputs, seats: int) -> Caches:
         tiers = make_tiers((), inputs.replicas, 0, 0)
         return Caches(np.zeros(0, PREFIX), pool, none, np.zeros(0, np.int64), none, none, tiers)
     assert isinstance(prefixes.policy, str), "an own policy runs in the reference simulator"
-    blocks, capacity, options = prefixes.blocks, inputs.capacity_blocks, prefixes.options
-    bonus = flop_bonus(blocks.longest, capacity, blocks.block_tokens, options)
-    pool = make_pool(
-        prefixes.policy,
-        _room(inputs),
-        blocks.distinct,
-        options,
-        caches=inputs.replicas,
-        bonus=bonus,
-    )
+    blocks, options = prefixes.blocks, prefixes.options
+    kinds, bonuses = [], []
+    for group in inputs.groups:
+        bonus = flop_bonus(blocks.longest, group.capacity_blocks, blocks.block_tokens, options)
+        kinds += [(prefixes.policy, _room(group))] * group.replicas
+        bonuses += [bonus] * (group.replicas if inputs.also else 1)
+    pool = make_pools(kinds, blocks.distinct, options, np.stack(bonuses))
     return Caches(
         seat=np.zeros(inputs.replicas * seats, PREFIX),
         pool=pool,
@@ -163,7 +160,8 @@ def _room(inputs: SimInputs) -> int:
 
 def _ring_size(inputs: SimInputs) -> int:
     """Power of two above the longest answer that is not rejected."""
-    longest = min(int(inputs.workload.output_tokens.max()), inputs.max_total_tokens)
+    limit = max(group.max_total_tokens for group in inputs.groups)
+    longest = min(int(inputs.workload.output_tokens.max()), limit)
     return max(64, 1 << (longest + 1).bit_length())
 
 
@@ -172,7 +170,8 @@ def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
     each = 4 * ring_size + 4 * inputs.settings.block_size + (SEAT.itemsize + 4) * seats
     advice = "a smaller max_num_seqs or block_size, or shorter outputs"
     if inputs.prefixes is not None:
-        each += (BLOCK.itemsize + 4) * _room(inputs) + 12 * inputs.prefixes.blocks.distinct
+        room = max(map(_room, inputs.groups))
+        each += (BLOCK.itemsize + 4) * room + 12 * inputs.prefixes.blocks.distinct
         each += PREFIX.itemsize * seats
         for tier in inputs.tiers:
             each += (BLOCK.itemsize + 12) * tier.blocks + 12 * inputs.prefixes.blocks.distinct
@@ -186,11 +185,11 @@ def _check_size(inputs: SimInputs, seats: int, ring_size: int) -> None:
 
 
 def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetches: bool) -> Records:
-    engine, cost = inputs.settings, inputs.cost
-    record = np.zeros(1, SETTINGS)
+    """One record for each kind of replica."""
+    engine = inputs.settings
     size = engine.block_size
     scheduler = SCHEDULER_CODES[engine.scheduler]
-    values = {
+    shared = {
         "scheduler": scheduler,
         "lag": inputs.lag,
         "grows": int(scheduler in (VLLM, SARATHI)),
@@ -200,8 +199,6 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "fetches": int(fetches),
         "budget": engine.max_num_batched_tokens,
         "max_seqs": seats,
-        "max_total": inputs.max_total_tokens,
-        "capacity": inputs.capacity_blocks,
         "block_size": size,
         "shift": size.bit_length() - 1 if size & (size - 1) == 0 else -1,
         "ring_mask": ring_size - 1,
@@ -210,8 +207,6 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "router": ROUTERS.index(inputs.router),
         "interval": inputs.snapshot_interval,
         "gaps": int(inputs.token_gaps),
-        "tabled": int(cost.attention is not None),
-        "speculating": int(cost.speculation is not None),
         "closed_loop": int(inputs.workload.closed_loop),
         "stages": inputs.stages.count if inputs.stages else 0,
         "engines": inputs.engines,
@@ -219,11 +214,25 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
         "by_priority": int(engine.by_priority),
         "loras": engine.max_loras if inputs.workload.adapter is not None else 0,
         "swap": inputs.stages.swap if inputs.stages else 0,
+        "kinds": len(inputs.groups) if inputs.also else 0,
     }
-    values |= {name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)}
-    for name, value in values.items():
-        record[name] = value
-    return _narrowed(record) if inputs.plain and not fetches else record
+    records = np.zeros(len(inputs.groups), SETTINGS)
+    for kind, group in enumerate(inputs.groups):
+        for name, value in (shared | _settings_of_kind(group, kind)).items():
+            records[kind][name] = value
+    return _narrowed(records) if inputs.plain and not fetches else records
+
+
+def _settings_of_kind(group: SimInputs, kind: int) -> dict[str, int]:
+    cost = group.cost
+    return {
+        "kind": kind,
+        "max_total": group.max_total_tokens,
+        "capacity": group.capacity_blocks,
+        "tabled": int(cost.attention is not None),
+        "speculating": int(cost.speculation is not None),
+        **{name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)},
+    }
 
 
 def _narrowed(settings: Records) -> Records:
@@ -257,7 +266,9 @@ def _no_bridge() -> Bridge:
 
 def _replicas(inputs: SimInputs, seats: int) -> Records:
     records = np.zeros(inputs.replicas, REPLICA)
-    records["free"] = inputs.capacity_blocks
+    counts = [group.replicas for group in inputs.groups]
+    records["kind"] = np.repeat(np.arange(len(counts)), counts)
+    records["free"] = np.repeat([group.capacity_blocks for group in inputs.groups], counts)
     records["idle"] = 1
     records["jump"] = 1
     for name in ("leaving", "queue_head", "queue_tail", "order_tail", "anonymous", "ready_head"):

@@ -1,4 +1,4 @@
-"""Tabled attention: `types.AttentionTables`, in flat arrays."""
+"""Tabled attention: `types.AttentionTables`, in flat arrays, at [kind of engine, …]."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ import numpy as np
 
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.state import Attention, Int, Ints
-from servetwin.types import AttentionTables
 from servetwin.types.attention import WEIGHT_BITS
 
-__all__ = ["attention_arrays", "decode", "mixed", "segment"]
+__all__ = ["KNOTS", "decode", "mixed", "segment"]
 
-
-def attention_arrays(tables: AttentionTables | None) -> Attention:
-    """The arrays of `tables`, or empty ones of the same dimensions."""
-    if tables is not None:
-        return Attention(*(getattr(tables, name) for name in Attention._fields))
-    line, plane = np.zeros(0, np.int64), np.zeros((0, 0), np.int64)
-    return Attention(line, plane, plane, line, line, line, np.zeros((0, 0, 0, 0), np.int64))
+KNOTS = ("contexts", "chunks", "depths", "decodes")
+"""The columns of `Attention.sizes`."""
+CONTEXTS, CHUNKS, DEPTHS, DECODES = range(4)
 
 
 @inlined
-def segment(tables: Attention, batch: Int, contexts: Int) -> Int:
+def segment(tables: Attention, kind: Int, batch: Int, contexts: Int) -> Int:
     """The last knot that the mean context has reached."""
-    knots = tables.contexts
+    knots, count = tables.contexts[kind], tables.sizes[kind, CONTEXTS]
     j = 0
-    while j + 1 < knots.size and knots[j + 1] * batch <= contexts:
+    while j + 1 < count and knots[j + 1] * batch <= contexts:
         j += 1
     return np.int64(j)
 
 
 @inlined
-def decode(tables: Attention, batch: Int, contexts: Int) -> Int:
+def decode(tables: Attention, kind: Int, batch: Int, contexts: Int) -> Int:
     """Picoseconds without prefill chunks."""
-    j = segment(tables, batch, contexts)
-    return tables.offset[batch, j] + tables.slope[batch, j] * contexts
+    j = segment(tables, kind, batch, contexts)
+    return tables.offset[kind, batch, j] + tables.slope[kind, batch, j] * contexts
 
 
 @inlined
@@ -67,19 +62,24 @@ def _corner(cell: Ints, n_share: Int, c_share: Int) -> Int:
 
 
 @outlined
-def mixed(tables: Attention, tokens: Int, pairs: Int, batch: Int, contexts: Int) -> Int:
+def mixed(tables: Attention, kind: Int, tokens: Int, pairs: Int, batch: Int, contexts: Int) -> Int:
     """Picoseconds with prefill chunks of `tokens` in all."""
-    p = _cell(tables.chunks, tokens, 1)
-    p_share = _share(tables.chunks, p, tokens, 1)
-    d = _cell(tables.depths, pairs, tokens)
-    d_share = _share(tables.depths, d, pairs, tokens)
-    n = _cell(tables.decodes, batch, 1)
-    n_share = _share(tables.decodes, n, batch, 1)
+    sizes = tables.sizes[kind]
+    chunks = tables.chunks[kind, : sizes[CHUNKS]]
+    p = _cell(chunks, tokens, 1)
+    p_share = _share(chunks, p, tokens, 1)
+    depths = tables.depths[kind, : sizes[DEPTHS]]
+    d = _cell(depths, pairs, tokens)
+    d_share = _share(depths, d, pairs, tokens)
+    decodes = tables.decodes[kind, : sizes[DECODES]]
+    n = _cell(decodes, batch, 1)
+    n_share = _share(decodes, n, batch, 1)
     c, c_share = np.int64(0), np.int64(0)
     if batch > 0:
-        c = _cell(tables.contexts, contexts, batch)
-        c_share = _share(tables.contexts, c, contexts, batch)
-    corners = tables.joint[p : p + 2, d : d + 2, n : n + 2, c : c + 2]
+        knots = tables.contexts[kind, : sizes[CONTEXTS]]
+        c = _cell(knots, contexts, batch)
+        c_share = _share(knots, c, contexts, batch)
+    corners = tables.joint[kind, p : p + 2, d : d + 2, n : n + 2, c : c + 2]
     low = _between(
         _corner(corners[0, 0], n_share, c_share), _corner(corners[0, 1], n_share, c_share), d_share
     )

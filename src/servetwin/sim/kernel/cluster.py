@@ -4,13 +4,13 @@ from servetwin.cache.kernel.reference import by_reference
 from servetwin.sim.kernel.compile import entry, inlined
 from servetwin.sim.kernel.events import (
     end_load,
-    holds,
     iterate,
     next_arrival,
     reject,
     send,
     take_arrival,
 )
+from servetwin.sim.kernel.kinds import fits
 from servetwin.sim.kernel.state import FOREVER, Int, Record, State
 from servetwin.sim.kernel.tree import soonest
 
@@ -51,7 +51,7 @@ def _run(state: State, settings: Record, most_events: Int) -> Int:
         world.events += 1
         if arrival == now:
             request = take_arrival(state, settings, world)
-            if holds(settings, state.input_tokens[request], state.output_tokens[request]):
+            if fits(state, settings, request):
                 send(state, settings, request, now)
             else:
                 reject(state, settings, request, now)

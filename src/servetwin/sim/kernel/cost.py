@@ -18,11 +18,11 @@ def window_pairs(tokens: Int, done: Int, window: Int) -> Int:
 
 
 @inlined
-def _look_up(table: Ints, slope: Int, index: Int) -> Int:
-    last = table.size - 1
+def _look_up(table: Ints, kind: Int, slope: Int, index: Int) -> Int:
+    last = table.shape[1] - 1
     if index <= last:
-        return table[index]
-    return table[last] + slope * (index - last)
+        return table[kind, index]
+    return table[kind, last] + slope * (index - last)
 
 
 @inlined
@@ -45,11 +45,12 @@ def price_of_chunk(state: State, settings: Record, tokens: Int, done: Int) -> In
     in_windows = np.int64(0)
     if settings.window > 0:
         in_windows = window_pairs(tokens, done, settings.window)
-    linear = _look_up(state.linear, settings.linear_slope, tokens)
+    linear = _look_up(state.linear, settings.kind, settings.linear_slope, tokens)
     pairs = tokens * (2 * done + tokens)
     price = linear + settings.prefill_chunk + _attention(settings, pairs, in_windows)
     if settings.tabled:
-        price += attention.mixed(state.attention, tokens, pairs, np.int64(0), np.int64(0))
+        none, tables = np.int64(0), state.attention
+        price += attention.mixed(tables, settings.kind, tokens, pairs, none, none)
     return price
 
 
@@ -70,7 +71,7 @@ def without_prompts(state: State, settings: Record, replica: Record) -> Int:
     total = _of_tokens(state, settings, replica, batch, batch)
     total += adapters.price(settings, replica.adapters, replica.adapted)
     if settings.tabled:
-        total += attention.decode(state.attention, batch, replica.contexts)
+        total += attention.decode(state.attention, settings.kind, batch, replica.contexts)
     return total
 
 
@@ -83,20 +84,20 @@ def _with_prompts(state: State, settings: Record, replica: Record) -> Int:
     total += adapters.price(settings, different, replica.adapted + replica.prompt_adapted)
     total += _attention(settings, replica.pairs, replica.window_pairs)
     if settings.tabled:
-        contexts = replica.contexts
-        total += attention.mixed(state.attention, tokens, replica.pairs, batch, contexts)
+        tables, contexts = state.attention, replica.contexts
+        total += attention.mixed(tables, settings.kind, tokens, replica.pairs, batch, contexts)
     return total
 
 
 @inlined
 def _of_tokens(state: State, settings: Record, replica: Record, tokens: Int, samples: Int) -> Int:
     """Everything but the attention of prompts and of tables."""
-    total = settings.base + _look_up(state.linear, settings.linear_slope, tokens)
-    total += _look_up(state.head, settings.head_slope, samples)
+    total = settings.base + _look_up(state.linear, settings.kind, settings.linear_slope, tokens)
+    total += _look_up(state.head, settings.kind, settings.head_slope, samples)
     total += replica.batch * settings.decode_seq + settings.decode_ctx * replica.contexts
     if settings.window > 0:
         seen = min(replica.contexts, settings.window * replica.batch)
         total += settings.decode_window_ctx * seen
     if settings.speculating:
-        total += state.speculation[replica.batch]
+        total += state.speculation[settings.kind, replica.batch]
     return total

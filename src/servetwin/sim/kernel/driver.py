@@ -46,6 +46,8 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         if answer == PAUSED and progress is not None:
             progress(int(np.count_nonzero(state.home >= 0)))
     world = state.world[0]
+    kinds, peaks = state.replica["kind"], state.replica["peak"]
+    peak, *others = (int(peaks[kinds == kind].max()) for kind in range(state.settings.size))
     return Outcome(
         arrival=state.arrival,
         first_scheduled=state.first_scheduled,
@@ -57,7 +59,8 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         prefill_time=state.prefill_time,
         decode_time=state.decode_time,
         preempted_time=state.preempted_time,
-        peak_blocks=int(state.replica["peak"].max()),
+        peak_blocks=peak,
+        also_peak_blocks=tuple(others),
         gaps=state.gaps,
         snapshots=rows_of([state], inputs.snapshot_interval, inputs.replicas),
         cached_tokens=None if inputs.prefixes is None else state.caches.cached,

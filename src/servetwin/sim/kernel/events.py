@@ -1,9 +1,9 @@
 """What happens to the replicas of one pool: arrivals, ends of loads, ends of iterations."""
 
 from servetwin.sim.kernel import fetching, heap, loading, priority, waiting
-from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, spliced
 from servetwin.sim.kernel.jump import boundary, catch_up, land, outlasts_clock, shorten, start
+from servetwin.sim.kernel.kinds import holds, settings_of
 from servetwin.sim.kernel.plan import make_plan
 from servetwin.sim.kernel.router import choose
 from servetwin.sim.kernel.seats import (
@@ -14,7 +14,7 @@ from servetwin.sim.kernel.seats import (
     return_leaving,
 )
 from servetwin.sim.kernel.snapshots import take_before
-from servetwin.sim.kernel.state import FOREVER, STATIC, Flag, Int, Ints, Record, State
+from servetwin.sim.kernel.state import FOREVER, STATIC, Int, Ints, Record, State
 from servetwin.sim.kernel.tree import set_time
 from servetwin.types import Status
 
@@ -67,13 +67,6 @@ def take_arrival(state: State, settings: Record, world: Record) -> Int:
     heap.pop(state.heap_time, state.heap_request, world.heap_size)
     world.heap_size -= 1
     return number
-
-
-@inlined
-def holds(settings: Record, inputs: Int, outputs: Int) -> Flag:
-    """Whether an engine could ever run a request of so many tokens."""
-    total = inputs + outputs
-    return total <= settings.max_total and blocks_for(settings, total - 1) <= settings.capacity
 
 
 @inlined
@@ -147,9 +140,9 @@ def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
 @spliced
 def iterate(state: State, settings: Record, r: Int, now: Int) -> None:
     """Bring a replica to the end of its jump, and plan."""
-    rep = state.replica[r]
-    reach(state, settings, rep, r, now)
-    go_on(state, settings, rep, r)
+    rep, own = state.replica[r], settings_of(state, settings, r)
+    reach(state, own, rep, r, now)
+    go_on(state, own, rep, r)
 
 
 @spliced

@@ -18,7 +18,7 @@ from servetwin.sim.kernel.events import (
     take_arrival,
     wake,
 )
-from servetwin.sim.kernel.router import choose_up
+from servetwin.sim.kernel.router import choose_among
 from servetwin.sim.kernel.snapshots import take_before
 from servetwin.sim.kernel.stages import take_back
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Record, State
@@ -80,7 +80,7 @@ def _somebody_waits(state: State, settings: Record) -> Flag:
 
 @outlined
 def _send(state: State, settings: Record, request: Int, now: Int, before: Int) -> None:
-    r = choose_up(state, settings, request, before)
+    r = choose_among(state, settings, request, before)
     hand(state, settings, request, r, now, before)
 
 

@@ -82,7 +82,7 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
                 rep.growth += settings.decode_window_ctx * batch
                 steps = min(steps, room // batch + 1)
         if settings.tabled:
-            steps = min(steps, _within_segment(state, rep))
+            steps = min(steps, _within_segment(state, settings, rep))
         if rep.leaving_count > 0 and (rep.queue_head >= 0 or settings.caching):
             # Somebody may take a seat that becomes free. With prefix caching, how many blocks
             # become free shows only when they do, since requests share them.
@@ -100,14 +100,14 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
 
 
 @inlined
-def _within_segment(state: State, rep: Record) -> Int:
+def _within_segment(state: State, settings: Record, rep: Record) -> Int:
     """Grow by what tabled attention adds; return for how many plans it adds that."""
-    tables, batch = state.attention, rep.batch
-    j = attention.segment(tables, batch, rep.contexts)
-    rep.growth += tables.slope[batch, j] * batch
-    if j + 1 == tables.contexts.size:
+    tables, kind, batch = state.attention, settings.kind, rep.batch
+    j = attention.segment(tables, kind, batch, rep.contexts)
+    rep.growth += tables.slope[kind, batch, j] * batch
+    if j + 1 == tables.sizes[kind, attention.CONTEXTS]:
         return FOREVER
-    room = tables.contexts[j + 1] * batch - rep.contexts
+    room = tables.contexts[kind, j + 1] * batch - rep.contexts
     return np.int64((room + batch - 1) // batch)
 
 

@@ -38,22 +38,24 @@ SETTINGS = _record(
     # has tables. `speculating`: decodes have one. `shift`: log2 of the block size, or -1.
     # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
     # devices of its own. `fails`: engines do. `by_priority`: requests are served so. `loras`:
-    # adapters in one batch.
+    # adapters in one batch. `kinds` of replicas there are, and these are the settings of `kind`;
+    # 0 where all are alike.
     "scheduler lag grows caching tiers hands_over fetches tabled speculating "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn "
-    "stages engines swap fails by_priority loras lora_base lora_adapter lora_token"
+    "stages engines swap fails by_priority loras lora_base lora_adapter lora_token "
+    "kinds kind"
 )
 
 RARE = (
     *("caching", "tiers", "hands_over", "fetches", "tabled", "speculating"),
-    *("stages", "fails", "by_priority", "loras"),
+    *("stages", "fails", "by_priority", "loras", "kinds"),
 )
 """Settings that are 0 in a run without any of the rarer features."""
 
-WITH_THEM = ("engines", "swap", "lora_base", "lora_adapter", "lora_token")
+WITH_THEM = ("engines", "swap", "lora_base", "lora_adapter", "lora_token", "kind")
 """Settings that nobody asks for in such a run."""
 
 PLAIN_SETTINGS = _record(
@@ -130,7 +132,9 @@ REPLICA = _record(
     "late "
     # With LoRA adapters: different ones that the `adapted` of the `batch` sequences need, others
     # that prompts of the plan need, for so many tokens; who was set aside.
-    "adapters adapted prompt_adapters prompt_adapted aside aside_tail",
+    "adapters adapted prompt_adapters prompt_adapted aside aside_tail "
+    # With replicas of several kinds: which settings are its own.
+    "kind",
 )
 
 SEAT = _record(

@@ -5,11 +5,12 @@ import numpy as np
 from servetwin.sim import routing
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.jump import catch_up
+from servetwin.sim.kernel.kinds import all_hold, may_take
 from servetwin.sim.kernel.prefix import find
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Ints, Record, State
 from servetwin.types import ROUTERS
 
-__all__ = ["choose", "choose_up"]
+__all__ = ["choose", "choose_among"]
 
 ROUND_ROBIN = ROUTERS.index("round-robin")
 LEAST_OUTSTANDING = ROUTERS.index("least-outstanding")
@@ -72,20 +73,36 @@ def _least_ahead(state: State, settings: Record, request: Int, time: Int) -> Int
 
 @inlined
 def _is_up(state: State, settings: Record, r: Int) -> Flag:
-    """Whether a replica's engine has not failed as far as is known; all, where that is none."""
-    outages = state.outages
-    return outages.fault[0].known == settings.engines or outages.known[r % settings.engines] == 0
+    """Whether a replica's engine has not failed, as far as is known."""
+    return state.outages.known[r % settings.engines] == 0
+
+
+@inlined
+def _down_too(state: State, settings: Record, request: Int) -> Flag:
+    """Whether all replicas that may take a request have failed, so that one of them will."""
+    if settings.fails:
+        for r in range(settings.replicas):
+            if may_take(state, settings, request, r) and _is_up(state, settings, r):
+                return False
+    return True
+
+
+@inlined
+def _is_candidate(state: State, settings: Record, request: Int, r: Int, down_too: Flag) -> Flag:
+    if settings.fails and not down_too and not _is_up(state, settings, r):
+        return False
+    return may_take(state, settings, request, r)
 
 
 @outlined
-def _draw_up(state: State, settings: Record) -> Int:
-    """Draw one of the replicas that are up."""
-    up = 0
+def _draw_among(state: State, settings: Record, request: Int, down_too: Flag) -> Int:
+    """Draw one of the candidates."""
+    candidates = 0
     for r in range(settings.replicas):
-        up += _is_up(state, settings, r)
-    left = _below(state.gate[0], up)
+        candidates += _is_candidate(state, settings, request, r, down_too)
+    left = _below(state.gate[0], candidates)
     for r in range(settings.replicas):
-        if _is_up(state, settings, r):
+        if _is_candidate(state, settings, request, r, down_too):
             if left == 0:
                 return np.int64(r)
             left -= 1
@@ -109,27 +126,28 @@ def _ahead(state: State, settings: Record, request: Int, r: Int, time: Int) -> I
 
 
 @outlined
-def choose_up(state: State, settings: Record, request: Int, time: Int) -> Int:
-    """`choose`, where engines fail: those that are known to be down take no requests."""
+def choose_among(state: State, settings: Record, request: Int, time: Int) -> Int:
+    """`choose`, where not all replicas are candidates: they failed, or cannot hold the request."""
     gate, count = state.gate[0], settings.replicas
+    down_too = _down_too(state, settings, request)
     if settings.router == ROUND_ROBIN:
         while True:
             turn = np.int64(gate.turn)
             gate.turn = turn + 1 if turn + 1 < count else 0
-            if _is_up(state, settings, turn):
+            if _is_candidate(state, settings, request, turn, down_too):
                 return turn
     if settings.router in (LEAST_OUTSTANDING, LEAST_TOKENS, CACHE_AWARE):
         best, least = np.int64(-1), FOREVER
         for r in range(count):
-            if _is_up(state, settings, r):
+            if _is_candidate(state, settings, request, r, down_too):
                 ahead = _ahead(state, settings, request, r, time)
                 if ahead < least:
                     best, least = np.int64(r), np.int64(ahead)
         return best
-    first = _draw_up(state, settings)
+    first = _draw_among(state, settings, request, down_too)
     if settings.router == RANDOM:
         return first
-    second = _draw_up(state, settings)
+    second = _draw_among(state, settings, request, down_too)
     if _unfinished(state, second, time) < _unfinished(state, first, time):
         return second
     return first
@@ -138,6 +156,8 @@ def choose_up(state: State, settings: Record, request: Int, time: Int) -> Int:
 @inlined
 def choose(state: State, settings: Record, request: Int, time: Int) -> Int:
     """Replica for a request that arrives at `time`."""
+    if settings.kinds and not all_hold(state, settings, request):
+        return choose_among(state, settings, request, time)
     gate = state.gate[0]
     count = settings.replicas
     if count == 1:

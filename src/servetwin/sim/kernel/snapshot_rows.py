@@ -70,13 +70,13 @@ WORK = {
 
 def _fill_in(state: State, rows: int) -> None:
     """Take the last snapshots, `rows` in all, of replicas that no event has reached since."""
-    capacity = state.settings[0]["capacity"]
+    capacities = state.settings["capacity"]
     for rep, column in zip(state.replica, state.snapshots.T, strict=True):
         rest = column[rep["snapshot"] : rows]
         if not rest.size:
             continue
         rest["running"] = rep["seats"]
         rest["waiting"] = rep["queue_length"] + rep["loading"]
-        rest["kv_blocks"] = capacity - rep["free"] - rep["ahead"]
+        rest["kv_blocks"] = capacities[rep["kind"]] - rep["free"] - rep["ahead"]
         for name, done in WORK.items():
             rest[name][0] = rep[f"done_{done}"] - rep[f"seen_{done}"]

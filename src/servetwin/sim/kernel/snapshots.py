@@ -3,6 +3,7 @@
 from servetwin.sim.kernel.blocks import growth
 from servetwin.sim.kernel.compile import outlined
 from servetwin.sim.kernel.jump import boundaries_by, contexts_read
+from servetwin.sim.kernel.kinds import settings_of
 from servetwin.sim.kernel.state import Int, Record, State
 
 __all__ = ["take_before"]
@@ -11,13 +12,14 @@ __all__ = ["take_before"]
 @outlined
 def take_before(state: State, settings: Record, rep: Record, r: Int, time: Int) -> None:
     """Fill in the snapshots of the replica that are due before `time`."""
+    capacity = settings_of(state, settings, r).capacity
     due = (rep.snapshot + 1) * settings.interval
     while due < time:
         passed = 0
         if rep.idle == 0:
             passed = boundaries_by(rep, due, rep.jump - 1)
         row = state.snapshots[rep.snapshot, r]
-        blocks = settings.capacity - rep.free - rep.ahead
+        blocks = capacity - rep.free - rep.ahead
         row.running = rep.seats
         prefill = rep.done_prefill
         decode = rep.done_decode

@@ -80,8 +80,12 @@ class Caches(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """The arrays of `types.AttentionTables`; empty without them."""
+    """The arrays of `types.AttentionTables` at [kind of engine, …]; empty without them.
 
+    Those of one kind may end before the last entry: there are `sizes` knots.
+    """
+
+    sizes: Ints
     contexts: Ints
     offset: Ints
     slope: Ints
@@ -185,7 +189,7 @@ class State(NamedTuple):
     """The arrays of one pool, in the order in which they matter."""
 
     settings: Records
-    """One record."""
+    """One record, or one for each kind of replica."""
     world: Records
     """One record; two pools share it."""
     gate: Records
@@ -209,10 +213,11 @@ class State(NamedTuple):
     phases: Shorts
     """Sequences that need a block in plan `p`, at [replica, p % block_size]."""
     linear: Ints
+    """This and the next at [kind of engine, tokens], past the end of a kind's own continued."""
     head: Ints
     attention: Attention
     speculation: Ints
-    """As `IterationCost` has it; empty without."""
+    """As `IterationCost` has it, at [kind of engine, sequences]; empty without."""
     times: Ints
     """Tournament tree of the replicas' next events: the least is at [1]."""
     outstanding: Ints

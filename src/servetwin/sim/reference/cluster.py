@@ -134,6 +134,7 @@ def outcome_of(cluster: Cluster) -> Outcome:
     """What happened to whom, as columns."""
     inputs, requests, replicas = cluster.inputs, cluster.requests, cluster.replicas
     cached = column(requests, "cached_tokens").astype(np.int32)
+    peak, *others = _peaks(cluster.engines)
     return Outcome(
         arrival=column(requests, "arrival"),
         first_scheduled=column(requests, "first_scheduled"),
@@ -145,7 +146,8 @@ def outcome_of(cluster: Cluster) -> Outcome:
         prefill_time=column(requests, "prefill_time"),
         decode_time=column(requests, "decode_time"),
         preempted_time=column(requests, "preempted_time"),
-        peak_blocks=max(replica.pool.peak for replica in cluster.engines.replicas),
+        peak_blocks=peak,
+        also_peak_blocks=tuple(others),
         gaps=cluster.gaps.counts,
         snapshots=cluster.snapshots.rows(),
         cached_tokens=None if inputs.prefixes is None else cached,
@@ -156,6 +158,15 @@ def outcome_of(cluster: Cluster) -> Outcome:
         split_chunks=sum(replica.split_chunks for replica in replicas),
         events=cluster.handled,
     )
+
+
+def _peaks(engines: Engines) -> list[int]:
+    """Most blocks in use at once on any one replica of each kind."""
+    replicas = iter(engines.replicas)
+    return [
+        max(next(replicas).pool.peak for _ in range(group.replicas))
+        for group in engines.inputs.groups
+    ]
 
 
 def _stage_busy(engines: Engines) -> NDArray[np.int64] | None:

@@ -29,15 +29,15 @@ class Engines:
         loaded_kind: int,
         iteration_kind: int,
     ) -> None:
+        self.inputs = inputs
         stages = inputs.stages
         self.rings = [Ring(stages) for _ in range(stages.engines)] if stages else [None]
+        kinds = [group for group in inputs.groups for _ in range(group.replicas)]
         self.replicas = [
-            Replica(inputs, gaps, self.rings[number % len(self.rings)])
-            for number in range(inputs.replicas)
+            Replica(kind, gaps, self.rings[number % len(self.rings)])
+            for number, kind in enumerate(kinds)
         ]
-        self.router = Router(
-            inputs.router, [replica.pool for replica in self.replicas], inputs.seed
-        )
+        self.router = Router(inputs.router, self.replicas, inputs.seed)
         self.home = [-1] * len(inputs.workload)
         self.events = events
         self.loaded_kind = loaded_kind

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from servetwin.sim.reference.state import BlockPool, Request
+from servetwin.sim.reference.replica import Replica
+from servetwin.sim.reference.state import Request
 from servetwin.sim.routing import SplitMix
 
 __all__ = ["Router"]
@@ -15,15 +16,14 @@ class Router:
 
     Their number, or their input tokens: output lengths are unknown to a real router.
     `cache-aware` also looks at what their caches hold. Ties go to the replica of the smaller
-    number; of two drawn ones, to the first.
+    number; of two drawn ones, to the first. None sends a request where it could never run.
     """
 
-    def __init__(self, policy: str, pools: Sequence[BlockPool], seed: int) -> None:
-        replicas = len(pools)
+    def __init__(self, policy: str, replicas: Sequence[Replica], seed: int) -> None:
         self.policy = policy
-        self.pools = pools
-        self.outstanding = [0] * replicas
-        self.tokens = [0] * replicas
+        self.replicas = replicas
+        self.outstanding = [0] * len(replicas)
+        self.tokens = [0] * len(replicas)
         self.turn = 0
         self.random = SplitMix(seed)
         self.down: set[int] = set()
@@ -40,13 +40,17 @@ class Router:
         self.outstanding[replica] -= 1
         self.tokens[replica] -= request.input_tokens
 
-    def candidates(self) -> list[int]:
-        """The replicas that have not failed, as far as is known; all where that is none."""
-        replicas = range(len(self.outstanding))
-        return [r for r in replicas if r not in self.down] or list(replicas)
+    def candidates(self, request: Request) -> list[int]:
+        """The replicas that can hold `request` and have not failed, as far as is known.
+
+        All that can hold it, where those have failed.
+        """
+        tokens = request.input_tokens, request.output_tokens
+        able = [r for r, replica in enumerate(self.replicas) if replica.inputs.holds(*tokens)]
+        return [r for r in able if r not in self.down] or able
 
     def _choose(self, request: Request) -> int:
-        up = self.candidates()
+        up = self.candidates(request)
         if self.policy == "round-robin":
             while True:
                 self.turn += 1
@@ -57,7 +61,7 @@ class Router:
         if self.policy == "least-tokens":
             return min(up, key=self.tokens.__getitem__)
         if self.policy == "cache-aware":
-            return min(up, key=lambda r: self.tokens[r] - self.pools[r].cached(request))
+            return min(up, key=lambda r: self.tokens[r] - self.replicas[r].pool.cached(request))
         first = up[self.random.below(len(up))]
         if self.policy == "random":
             return first

@@ -1,0 +1,61 @@
+"""Replicas of several kinds behind one router, in the integers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from servetwin.errors import InputError
+from servetwin.types import IterationCost
+
+if TYPE_CHECKING:
+    from servetwin.sim.inputs import SimInputs
+
+__all__ = ["EngineGroup", "check_groups", "groups_of", "joined"]
+
+
+@dataclass(frozen=True)
+class EngineGroup:
+    """Replicas of one kind: the fields of `SimInputs` in which kinds differ."""
+
+    cost: IterationCost
+    capacity_blocks: int
+    max_total_tokens: int
+    replicas: int
+
+
+def groups_of(inputs: SimInputs) -> tuple[SimInputs, ...]:
+    """Inputs of each kind as if its replicas were all there are, in the order of their numbers."""
+    if not inputs.also:
+        return (inputs,)
+    others = sum(group.replicas for group in inputs.also)
+    first = replace(inputs, replicas=inputs.replicas - others, also=())
+    return (first, *(replace(first, **vars(group)) for group in inputs.also))
+
+
+def joined(groups: Sequence[SimInputs]) -> SimInputs:
+    """Undo `groups_of`."""
+    first, *others = groups
+    if not others:
+        return first
+    names = [field.name for field in fields(EngineGroup)]
+    also = tuple(EngineGroup(**{name: getattr(one, name) for name in names}) for one in others)
+    if any(one.tiers != first.tiers for one in others):
+        raise InputError(
+            "KV tiers below replicas of several kinds need KV blocks of equal bytes: choose tp of "
+            "each so that it divides the KV heads"
+        )
+    return replace(first, replicas=sum(one.replicas for one in groups), also=also)
+
+
+def check_groups(inputs: SimInputs) -> None:
+    """Raise InputError for what is not simulated with replicas of several kinds."""
+    others = {
+        "prefill and decode pools": inputs.decode is not None,
+        "microbatches in pipeline stages": inputs.stages is not None,
+        "engines that fail": inputs.failures is not None,
+    }
+    for name, present in others.items():
+        if inputs.also and present:
+            raise InputError(f"replicas of several kinds are not simulated yet with {name}")

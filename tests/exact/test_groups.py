@@ -1,0 +1,145 @@
+"""With replicas of several kinds, too, the kernel gives the answer of the reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from servetwin.cache import ENGINE_POLICIES
+from servetwin.cache.tiers import TierLimits
+from servetwin.sim import kernel, reference
+from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.types import ROUTERS, SCHEDULERS, Status
+from support.cases import Shape, sim_inputs, try_examples
+from support.groups import grouped, grouped_inputs, split
+from support.outcomes import assert_conserved, assert_same
+
+EXAMPLES = {"vllm": 24, "sarathi": 8, "slots": 4, "orca": 4, "static": 4, "single": 4}
+"""For each router, half of them with prefix caching."""
+
+
+@st.composite
+def with_more(draw: st.DrawFn, shape: Shape) -> SimInputs:
+    """Kinds with what engines of vLLM can have besides: priorities, adapters, KV tiers."""
+    inputs = draw(sim_inputs(shape))
+    n, rng = len(inputs.workload), np.random.default_rng(draw(st.integers(0, 2**31)))
+    settings, workload = inputs.settings, inputs.workload
+    if draw(st.booleans()):
+        settings = replace(settings, scheduling_policy="priority")
+        workload = replace(workload, priority=rng.integers(0, 3, n).astype(np.int32))
+    tiers: tuple[TierLimits, ...] = ()
+    if inputs.prefixes is not None:
+        tiers = (TierLimits("tier", draw(st.integers(1, 40)), 1, 2),)
+    elif draw(st.booleans()):
+        settings = replace(settings, max_loras=draw(st.integers(1, 3)))
+        workload = replace(workload, adapter=rng.integers(-1, 4, n).astype(np.int32))
+        inputs = replace(inputs, cost=replace(inputs.cost, lora_adapter=3, lora_token=1))
+    return draw(grouped(replace(inputs, settings=settings, workload=workload, tiers=tiers)))
+
+
+def choosy(inputs: SimInputs) -> int:
+    """Requests that some replicas can hold and others cannot."""
+    lengths = zip(inputs.workload.input_tokens, inputs.workload.output_tokens, strict=True)
+    kinds = [{group.holds(int(i), int(o)) for group in inputs.groups} for i, o in lengths]
+    return sum(len(answers) == 2 for answers in kinds)
+
+
+def assert_held(inputs: SimInputs, outcome: Outcome) -> None:
+    """Whoever ran was where it could, and nobody was rejected whom some kind holds."""
+    homes = [group for group in inputs.groups for _ in range(group.replicas)]
+    for number, home in enumerate(outcome.replica):
+        tokens = (
+            int(inputs.workload.input_tokens[number]),
+            int(inputs.workload.output_tokens[number]),
+        )
+        assert (home >= 0) == any(group.holds(*tokens) for group in inputs.groups)
+        assert home < 0 or homes[home].holds(*tokens)
+
+
+def compare(inputs: SimInputs, seen: Counter[str]) -> None:
+    expected, found = reference.run(inputs, check=True), kernel.run(inputs)
+    assert_same(expected, found)
+    assert_conserved(inputs, found)
+    assert_held(inputs, found)
+    seen["examples"] += 1
+    seen["preempting"] += bool(expected.preemptions.any())
+    seen["splitting a prompt"] += bool(expected.split_chunks)
+    seen["with requests that not all can hold"] += choosy(inputs) > 0
+    seen["rejecting"] += bool((expected.status == Status.REJECTED).any())
+    seen["hitting"] += expected.cached_tokens is not None and bool(expected.cached_tokens.any())
+    seen["tables in some kinds only"] += (
+        len({group.cost.attention is None for group in inputs.groups}) == 2
+    )
+    seen["three kinds"] += len(inputs.groups) == 3
+    seen["closed loop"] += inputs.workload.closed_loop
+    seen["by priority"] += inputs.settings.by_priority
+    seen["with adapters"] += inputs.settings.max_loras > 0
+    seen["with tiers"] += bool(inputs.tiers)
+    seen["all kinds used"] += _used(inputs, expected)
+
+
+def _used(inputs: SimInputs, outcome: Outcome) -> bool:
+    kinds = np.repeat(np.arange(len(inputs.groups)), [g.replicas for g in inputs.groups])
+    homes = outcome.replica[outcome.replica >= 0]
+    return len(set(kinds[homes].tolist())) == len(inputs.groups)
+
+
+def test_kernel_equals_reference_with_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: Counter[str] = Counter()
+    for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
+        for turn, caching in enumerate((False, True)):
+            policy = ENGINE_POLICIES[(number + turn) % 5] if caching else None
+            shape = Shape(scheduler, router, caching=caching, policy=policy)
+            count = EXAMPLES[scheduler] // 2
+            try_examples(
+                lambda inputs: compare(inputs, seen),
+                grouped_inputs(shape),
+                count,
+                2 * number + turn,
+            )
+    with capsys.disabled():
+        print(f"\nkernel == reference with replicas of several kinds: {dict(seen)}")
+    assert seen["examples"] >= 250
+    for what in ("preempting", "with requests that not all can hold", "all kinds used"):
+        assert seen[what] >= 0.3 * seen["examples"], what
+    for what in ("hitting", "tables in some kinds only", "three kinds", "closed loop"):
+        assert seen[what] >= 0.1 * seen["examples"], what
+    assert seen["rejecting"] >= 10
+
+
+def test_kernel_equals_reference_with_kinds_and_more(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: Counter[str] = Counter()
+    for number, router in enumerate((*ROUTERS, *ROUTERS)):
+        shape = Shape("vllm", router, caching=number % 2 == 0)
+        try_examples(lambda inputs: compare(inputs, seen), with_more(shape), 10, number)
+    with capsys.disabled():
+        print(f"\nkernel == reference with kinds and more: {dict(seen)}")
+    assert seen["examples"] >= 100
+    for what in ("by priority", "with adapters", "with tiers"):
+        assert seen[what] >= 0.1 * seen["examples"], what
+
+
+@pytest.mark.parametrize("caching", [False, True])
+def test_one_kind_in_two_groups_is_one_group(caching: bool) -> None:
+    """To the last digit, in every column; what is told of each group adds up."""
+    tried = 0
+
+    def check(inputs: SimInputs) -> None:
+        nonlocal tried
+        if inputs.replicas == 1:
+            return
+        tried += 1
+        whole, parts = kernel.run(inputs), kernel.run(split(inputs, 1))
+        peaks = (parts.peak_blocks, *parts.also_peak_blocks)
+        assert max(peaks) == whole.peak_blocks
+        assert_same(whole, replace(parts, peak_blocks=max(peaks), also_peak_blocks=()))
+
+    for number, router in enumerate(ROUTERS):
+        shape = Shape("vllm", router, caching=caching)
+        try_examples(check, sim_inputs(shape), 12, number)
+    assert tried >= 20
