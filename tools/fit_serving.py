@@ -9,6 +9,7 @@ done without each of their models in turn, for the scoreboard.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,27 +20,47 @@ from servetwin.studies.fidelity.sets import read_set
 
 TARGET = Path(__file__).resolve().parent.parent / "src/servetwin/cost/data/serving.toml"
 HEADER = """\
-# What kernel timings do not tell, written by tools/fit_serving.py from measured serving runs:
-# {used}.
+# What kernel timings do not tell, written by tools/fit_serving.py from measured serving runs of
+# InferenceX on {gpu}:
+{used}
 # `without`: fitted again without one model, for the scoreboard only.
 """
 
 
 def runs_of(points: Sequence[Point]) -> list[Run]:
     return [
-        Run(p.deployment, p.workload, float(p.measured["ttft"][0]), float(p.measured["tpot"][0]))
-        for p in points
+        Run(
+            point.deployment,
+            point.workload,
+            float(point.measured["ttft"][0]),
+            float(point.measured["tpot"][0]),
+            point.host,
+            point.polled,
+        )
+        for point in points
     ]
 
 
 def lines_of(prefix: str, table: dict[str, Any]) -> list[str]:
     lines: list[str] = []
-    for name, entry in table.items():
+    if not prefix:
+        lines += [f'fitted_on = "{table["fitted_on"]}"', ""]
+    operations = table["operation_us"].items()
+    lines += [f"[{prefix}operation_us]", *(f'"{name}" = {us:.1f}' for name, us in operations), ""]
+    lines += [f"[{prefix}frontend]"]
+    lines += [f"{name} = {us:.3f}" for name, us in table["frontend"].items()]
+    for name, entry in table["compute"].items():
         names = ", ".join(f'"{gpu}"' for gpu in entry["applies_to"])
-        lines += [f"[{prefix}compute.{name}]", f"applies_to = [{names}]"]
-        lines += [f'fitted_on = "{entry["fitted_on"]}"']
+        lines += ["", f"[{prefix}compute.{name}]", f"applies_to = [{names}]"]
         lines += [f"share = {entry['share']:.3f}", ""]
     return lines
+
+
+def used_lines(points: Sequence[Point]) -> str:
+    counts = Counter((point.tags["engine"], point.tags["model"]) for point in points)
+    return "\n".join(
+        f"# {engine}: {model}, {n} runs." for (engine, model), n in sorted(counts.items())
+    )
 
 
 def main() -> None:
@@ -48,10 +69,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace the packaged table")
     options = parser.parse_args()
     points = read_set("inferencex", options.data / "measured").points
-    chosen = [point for point in points if "tpot" in point.fitted][::2]
+    chosen = [point for point in points if "ttft" in point.fitted][::2]
     models = sorted({point.tags["model"] for point in chosen})
-    used = f"{', '.join(models)}; {len(chosen)} runs of InferenceX"
-    lines = [HEADER.format(used=used), *lines_of("", fit_serving(runs_of(chosen)))]
+    gpu = chosen[0].deployment.accelerator.name
+    lines = [HEADER.format(gpu=gpu, used=used_lines(chosen))]
+    lines += lines_of("", fit_serving(runs_of(chosen)))
     for model in models:
         rest = [point for point in chosen if point.tags["model"] != model]
         lines += lines_of(f'without."{model}".', fit_serving(runs_of(rest)))

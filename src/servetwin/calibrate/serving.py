@@ -1,36 +1,45 @@
-"""Fit to measured serving runs what no kernel timings tell: one number a family of chips.
+"""Fit to measured serving runs what no kernel timings tell.
 
-Arithmetic on a chip that was not timed is taken to reach the median share of its peak that
-timed chips reach. Much faster chips reach less, since everything around it is no faster.
-`tools/fit_serving.py` writes the share, and those without one model, to
-`cost/data/serving.toml`.
+- The share of its peak that a family of chips without timings reaches. Arithmetic on such a
+  chip is taken to reach the median share of timed chips; much faster ones reach less, since
+  everything around the arithmetic is no faster.
+- What the host of an engine takes to launch an operation (`cost.launches`).
+- What a request and a token of its input take before the engine: HTTP server and tokeniser.
+
+`tools/fit_serving.py` writes them, and the same without one model, to `cost/data/serving.toml`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.calibrate.polling import simulate_polled
 from servetwin.cost import derive
-from servetwin.cost.curves import curves_from, read_curves
+from servetwin.cost.curves import VLLM, curves_from, read_curves
+from servetwin.cost.frontends import frontend_from
 from servetwin.results.latencies import latencies_ps
-from servetwin.sim import SimOptions, simulate
+from servetwin.sim import SimOptions
 from servetwin.types import Deployment, Workload
 from servetwin.units import PS_PER_S
 
-__all__ = ["FAMILIES", "Run", "fit_serving"]
+__all__ = ["FAMILY", "Run", "fit_serving"]
 
 Floats = NDArray[np.float64]
+Serving = Mapping[str, Any]
 
-FAMILIES = {"Blackwell": ("B200", "B300", "GB200", "GB300")}
-"""Chips without kernel timings that share one architecture: starts of their names."""
+FAMILY = {"name": "Blackwell", "applies_to": ["B200", "B300", "GB200", "GB300"]}
+"""Chips without kernel timings that share one architecture, by the starts of their names."""
 
 TTFT_WEIGHT = 0.3
 """Of a relative error of TTFT, which is noisier, against one of TPOT."""
+START = (0.8, 40.0, 10_000.0, 4.0)
+LEAST, MOST = (0.1, 0.0, 0.0, 0.0), (1.0, 500.0, 100_000.0, 100.0)
+"""Share of the peak, and microseconds an operation, a request and a token."""
 
 
 @dataclass(frozen=True)
@@ -41,49 +50,73 @@ class Run:
     workload: Callable[[], Workload]
     ttft: float
     tpot: float
+    engine: str = VLLM
+    polled: int = 0
+    """Iterations after which the engine looks for new requests; 0: after each."""
 
 
 def fit_serving(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return `compute` of serving.toml, fitted robustly to relative errors.
+    """Fit robustly to relative errors; all runs are of one device of the family.
 
-    Runs of a family are all of one device. A family without any is not stated, which leaves
-    its curves as they are.
+    vLLM's runs say everything, the other engines' only what their hosts take, from TTFT alone.
+    An engine without runs is taken to be as fast as vLLM's.
     """
+    own = [(run, run.workload()) for run in runs if run.engine == VLLM]
+    fitted = _table(own[0][0].deployment.accelerator.name, _fit_all(own))
+    for engine in sorted({run.engine for run in runs} - {VLLM}):
+        others = [(run, run.workload()) for run in runs if run.engine == engine]
+        fitted["operation_us"][engine] = _fit_operation(fitted, engine, others)
+    return fitted
+
+
+def _table(device: str, values: Floats) -> dict[str, Any]:
+    share, operation, request, token = values.tolist()
     return {
-        name: {
-            "applies_to": list(starts),
-            "fitted_on": chosen[0].deployment.accelerator.name,
-            "share": _fit_share(name, chosen),
-        }
-        for name, starts in FAMILIES.items()
-        if (chosen := [run for run in runs if run.deployment.accelerator.name.startswith(starts)])
+        "fitted_on": device,
+        "operation_us": {VLLM: operation},
+        "frontend": {"request_us": request, "token_us": token},
+        "compute": {FAMILY["name"]: {"applies_to": FAMILY["applies_to"], "share": share}},
     }
 
 
-def _fit_share(family: str, runs: Sequence[Run]) -> float:
+def _fit_all(runs: Sequence[tuple[Run, Workload]]) -> Floats:
     from scipy.optimize import least_squares
 
-    work = [run.workload() for run in runs]
+    device = runs[0][0].deployment.accelerator.name
+    scale = np.array(START)
 
     def residual(values: Floats) -> Floats:
-        entry = {"applies_to": list(FAMILIES[family]), "share": float(values[0])}
-        serving = {"compute": {family: entry}}
-        errors = [_errors(run, load, serving) for run, load in zip(runs, work, strict=True)]
-        return np.concatenate(errors)
+        table = _table(device, values * scale)
+        errors = [_errors(run, load, table) for run, load in runs]
+        return np.concatenate([[tpot, TTFT_WEIGHT * ttft] for ttft, tpot in errors])
 
-    bounds, step = ([0.1], [1.0]), 0.05
-    found = least_squares(
-        residual, [0.8], bounds=bounds, loss="soft_l1", f_scale=0.1, diff_step=step, xtol=1e-3
-    )
-    return float(found.x[0])
+    bounds = (np.array(LEAST) / scale, np.array(MOST) / scale)
+    options = {"loss": "soft_l1", "f_scale": 0.1, "diff_step": 0.05, "xtol": 1e-3}
+    found = least_squares(residual, np.ones(scale.size), bounds=bounds, **options)
+    return np.asarray(found.x * scale)
 
 
-def _errors(run: Run, load: Workload, serving: Mapping[str, Any]) -> Floats:
-    """Logarithms of predicted over measured TPOT and, with less weight, TTFT."""
-    curves = curves_from(read_curves(), run.deployment.accelerator.name, serving)
+def _fit_operation(fitted: Serving, engine: str, runs: Sequence[tuple[Run, Workload]]) -> float:
+    from scipy.optimize import minimize_scalar
+
+    def loss(operation: float) -> float:
+        table = {**fitted, "operation_us": {engine: operation}}
+        return sum(abs(np.expm1(_errors(run, load, table)[0])) for run, load in runs)
+
+    found = minimize_scalar(loss, bounds=(0.0, 200.0), method="bounded", options={"xatol": 0.5})
+    return float(found.x)
+
+
+def _errors(run: Run, load: Workload, serving: Serving) -> tuple[float, float]:
+    """Logarithms of predicted over measured TTFT and TPOT."""
+    curves = curves_from(read_curves(), run.deployment.accelerator.name, serving, run.engine)
+    deployment = replace(run.deployment, frontend=frontend_from(serving))
     typical = round(float(np.mean(load.input_tokens + load.output_tokens / 2)))
-    cost = derive(run.deployment, typical, curves=curves)
+    cost = derive(deployment, typical, curves=curves)
     options = SimOptions(snapshot_interval=0, token_gaps=False, say=lambda _: None)
-    table = simulate(run.deployment, load, cost, options).requests
-    ttft, tpot = (float(latencies_ps(table, name).mean()) / PS_PER_S for name in ("ttft", "tpot"))
-    return np.array([np.log(tpot / run.tpot), TTFT_WEIGHT * np.log(ttft / run.ttft)])
+    result, wait = simulate_polled(deployment, load, cost, run.polled, options)
+    ttft, tpot = (float(latencies_ps(result.requests, name).mean()) for name in ("ttft", "tpot"))
+    return (
+        float(np.log((ttft + wait) / PS_PER_S / run.ttft)),
+        float(np.log(tpot / PS_PER_S / run.tpot)),
+    )

@@ -38,6 +38,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 US = 1e-6
+VLLM = "vLLM"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class HostCurve:
     """More of it where planning does not overlap execution."""
     blocking_sequence_us: float
     """The same for each sequence that decodes."""
+    operation_us: float = 0.0
+    """To launch one operation of an iteration that is no CUDA graph."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,12 @@ def read_curves() -> Mapping[str, Any]:
 
 @cache
 def read_serving() -> Mapping[str, Any]:
-    """What was fitted to serving runs: `compute`, by family, and `without` one model or another."""
+    """What was fitted to serving runs, and the same `without` one model or another.
+
+    `compute`: the share of the peak that a family of chips reaches. `operation_us`: what the
+    host of an engine takes to launch an operation. `frontend`: microseconds that a `request`
+    and a `token` of its input take before the engine.
+    """
     return _read("serving.toml")
 
 
@@ -180,12 +188,17 @@ def _read(name: str) -> Mapping[str, Any]:
 
 
 @cache
-def curves_for(accelerator: str) -> Curves:
-    """Curves fitted to the accelerator of this name, else the default ones."""
-    return curves_from(read_curves(), accelerator, read_serving())
+def curves_for(accelerator: str, engine: str = VLLM) -> Curves:
+    """Curves fitted to the accelerator of this name, else the default ones.
+
+    `engine` says whose host launches operations; "" stands for one that takes no time for it.
+    """
+    return curves_from(read_curves(), accelerator, read_serving(), engine)
 
 
-def curves_from(table: Mapping[str, Any], accelerator: str, serving: Mapping[str, Any]) -> Curves:
+def curves_from(
+    table: Mapping[str, Any], accelerator: str, serving: Mapping[str, Any], engine: str = VLLM
+) -> Curves:
     """As `curves_for`, from tables laid out as the packaged ones (another fit)."""
     devices: Mapping[str, Any] = table["device"]
     chosen = _best_match(accelerator, devices) or "default"
@@ -203,8 +216,14 @@ def curves_from(table: Mapping[str, Any], accelerator: str, serving: Mapping[str
         mixture=MixtureCurve(**table["mixture"]),
         sampler=SamplerCurve(**table["sampler"]),
         collective=CollectiveCurve(**table["collective"]),
-        host=HostCurve(**table["host"]),
+        host=HostCurve(**table["host"], operation_us=_operation_us(serving, engine)),
     )
+
+
+def _operation_us(serving: Mapping[str, Any], engine: str) -> float:
+    """Of this engine's host, or of vLLM's where nobody measured it; "" is none in Python."""
+    known = serving.get("operation_us", {})
+    return float(known.get(engine, known.get(VLLM, 0.0))) if engine else 0.0
 
 
 Computing = TypeVar("Computing", GemmCurve, PrefillCurve)

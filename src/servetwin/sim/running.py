@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from servetwin.cache import PolicyFactory, PolicyOptions
 from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
 from servetwin.sim.failing import describe_failures, run_failing
+from servetwin.sim.frontends import at_the_door, behind
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.notes import notes_of
 from servetwin.sim.prefixes import find_prefixes
@@ -22,6 +23,7 @@ from servetwin.types import (
     CostModel,
     DecodePool,
     Deployment,
+    Frontend,
     MemoryPlan,
     RequestTable,
     RunResult,
@@ -86,6 +88,9 @@ def simulate(
     rejected on arrival and counted. Raises InputError where the run outlasts the clock, or
     its snapshots or replicas would fill the memory.
     """
+    sent = workload
+    if deployment.frontend is not None:
+        workload, delay = behind(deployment.frontend, workload)
     prefixes = [
         find_prefixes(workload, pool.settings, options.prefix_policy, options.policy_options)
         for pool in deployment.pools
@@ -108,6 +113,8 @@ def simulate(
         inputs, outcome = run_failing(deployment, cost, calm, lambda each: _run(each, options))
         failures = describe_failures(deployment, inputs, outcome, _run(calm, options))
     outcome = merge_lanes(inputs, outcome)
+    if deployment.frontend is not None:
+        outcome = replace(outcome, arrival=at_the_door(outcome.arrival, delay))
     return RunResult(
         kind="simulated",
         config=describe(deployment),
@@ -120,7 +127,7 @@ def simulate(
             "simulator": options.engine,
             "iterations": outcome.iterations,
         },
-        workload=summarize(workload),
+        workload=summarize(sent),
         requests=_requests(workload, outcome),
         kv_capacity_blocks=inputs.capacity_blocks,
         kv_peak_blocks=outcome.peak_blocks,
@@ -208,6 +215,7 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "kv_tier": tiers or None,
         **asdict(rank_limits(deployment)),
         **_describe_decode(deployment.decode),
+        **_describe_frontend(deployment.frontend),
     }
 
 
@@ -225,6 +233,15 @@ def _describe_decode(pool: DecodePool | None) -> dict[str, Any]:
         "decode_router": pool.router,
         "kv_link": pool.transfer.name,
         "kv_transfer": "layerwise" if pool.layerwise else "after",
+    }
+
+
+def _describe_frontend(frontend: Frontend | None) -> dict[str, Any]:
+    if frontend is None:
+        return {}
+    return {
+        "frontend_request_s": frontend.request / PS_PER_S,
+        "frontend_token_s": frontend.token / PS_PER_S,
     }
 
 

@@ -12,6 +12,7 @@ from servetwin.types.deployment import (
     ReplicaGroup,
 )
 from servetwin.types.failures import FailureModel
+from servetwin.types.frontend import Frontend
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import AttentionKind, LatentAttention, Mixture, Model
 from servetwin.types.parallelism import Parallelism, Pipeline
@@ -37,6 +38,7 @@ __all__ = [
     "Deployment",
     "EngineSettings",
     "FailureModel",
+    "Frontend",
     "IterationCost",
     "KVTier",
     "LatentAttention",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from servetwin.types.failures import FailureModel
+from servetwin.types.frontend import Frontend
 from servetwin.types.hardware import Accelerator, KVTier, Link
 from servetwin.types.model import Model
 from servetwin.types.parallelism import Parallelism
@@ -58,6 +59,8 @@ class EngineSettings:
     num_gpu_blocks_override: int | None = None
     weight_dtype: str = "bf16"
     kv_cache_dtype: str = "bf16"
+    max_cudagraph_capture_size: int = 512
+    """Tokens up to which an iteration is replayed as a CUDA graph (vLLM's default); 0: none is."""
     async_scheduling: bool = True
     """Plan an iteration while the one before it runs (vLLM's default); `vllm` only."""
     enable_prefix_caching: bool = True
@@ -94,6 +97,8 @@ class EngineSettings:
             raise ValueError(f"scheduling_policy must be one of {', '.join(SCHEDULING_POLICIES)}")
         if self.by_priority and self.scheduler != "vllm":
             raise ValueError(f"scheduling_policy priority is vllm's, not {self.scheduler}'s")
+        if self.max_cudagraph_capture_size < 0:
+            raise ValueError("max_cudagraph_capture_size must not be negative")
         if self.max_loras < 0 or (self.max_loras and self.scheduler != "vllm"):
             raise ValueError("max_loras is vllm's, and not negative")
         if self.max_lora_rank < 1:
@@ -186,6 +191,8 @@ class Deployment:
     """Where requests go with their first token; then all the above describes the prefill pool."""
     failures: FailureModel | None = None
     """How its engines fail; only a simulation has use for it."""
+    frontend: Frontend | None = None
+    """What requests pass on their way to the engines; None: they come to them directly."""
 
     def __post_init__(self) -> None:
         _check_replicas(self.replicas, self.router)

@@ -12,9 +12,10 @@ from servetwin.cost.attention import attention_cost
 from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.derive import derive_iteration
 from servetwin.cost.dtypes import peak_flops
+from servetwin.cost.graphs import capture_sizes, padded
+from servetwin.cost.launches import launched
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.profiles.attention import Limits, attention_tables
-from servetwin.cost.profiles.graphs import capture_sizes, padded
 from servetwin.cost.profiles.skew import Contexts, longer_by_skew
 from servetwin.cost.profiles.timings import Curve, LayerTimings
 from servetwin.cost.ranks import rank_limits
@@ -36,12 +37,12 @@ ONCE = ("embedding", "final_norm")
 class Tuning:
     """What kernel timings do not tell."""
 
-    cuda_graphs: bool = True
-    """Pad small batches to the captured sizes, vLLM's default; not with --enforce-eager."""
     time_factor: float = 1.0
     """Of this machine: every kernel takes this many times the profiled one."""
     step_seconds: float = 0.0
     """Of this machine: added to each iteration."""
+    operation_us: float | None = None
+    """Of this machine: to launch one operation without a graph; None: as on others."""
     link_as_stated: bool = False
     """Take the link's bandwidth as one that collectives reach, rather than a data sheet's."""
     contexts: Contexts | None = None
@@ -50,6 +51,8 @@ class Tuning:
     def __post_init__(self) -> None:
         if not 0.1 <= self.time_factor <= 10.0 or not 0.0 <= self.step_seconds <= 1.0:
             raise ValueError("time_factor must lie in 0.1 … 10 and step_seconds in 0 … 1")
+        if self.operation_us is not None and not 0.0 <= self.operation_us <= 1e6:
+            raise ValueError("operation_us must lie in 0 … 1,000,000")
 
 
 def profiled_iteration(
@@ -61,7 +64,8 @@ def profiled_iteration(
     scale = tuning.time_factor * PS_PER_S
     size = max(settings.max_num_batched_tokens, settings.max_num_seqs)
     parts = _Parts(deployment, timings, curves, tuning)
-    linear, linear_slope = _tabled(parts.of_tokens, size, scale)
+    of_tokens = launched(parts.of_tokens, deployment, curves, tuning.step_seconds)
+    linear, linear_slope = _tabled(of_tokens, size, scale)
     head, head_slope = _tabled(parts.of_sampled, settings.max_num_seqs, scale)
     derived = derive_iteration(deployment, curves)
     common = replace(
@@ -105,6 +109,8 @@ def missing_parts(deployment: Deployment, timings: LayerTimings) -> tuple[str, .
 
 def _curves(deployment: Deployment, tuning: Tuning) -> Curves:
     curves = curves_for(deployment.accelerator.name)
+    if tuning.operation_us is not None:
+        curves = replace(curves, host=replace(curves.host, operation_us=tuning.operation_us))
     if not tuning.link_as_stated:
         return curves
     return replace(
@@ -145,8 +151,8 @@ class _Parts:
         """By tokens in the batch of all ranks."""
         ranks = self.deployment.parallelism.dp
         own = np.ceil(tokens / ranks)
-        if self.tuning.cuda_graphs and self.timings.graphs:
-            own = padded(own, capture_sizes(rank_limits(self.deployment).max_num_seqs))
+        if self.timings.graphs:
+            own = padded(own, self._graphs())
         derived = token_parts(self.deployment, self.curves, own * ranks)
         total = self._gemms(own, derived) + self._elementwise(own, derived)
         total = total + self._collectives(own, derived["collectives"])
@@ -155,6 +161,10 @@ class _Parts:
         if "experts" in derived:
             total = total + self._experts(own * ranks, derived["experts"])
         return np.asarray(total)
+
+    def _graphs(self) -> Ints:
+        largest = self.deployment.settings.max_cudagraph_capture_size
+        return capture_sizes(rank_limits(self.deployment).max_num_seqs, largest)
 
     def of_sampled(self, sampled: Floats) -> Floats:
         """By sampled tokens."""

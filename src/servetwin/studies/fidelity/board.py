@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from servetwin.cost.curves import Curves
 from servetwin.studies.fidelity.points import MeasuredSet, Point
 from servetwin.studies.fidelity.predict import predict
 from servetwin.studies.fidelity.scores import Compared, Score, score
 from servetwin.studies.fidelity.sets import SETS, read_set
-from servetwin.studies.fidelity.variants import unseen_gpu, unseen_model
+from servetwin.studies.fidelity.variants import Fits, unseen_gpu, unseen_model
 
 __all__ = ["Board", "build", "outliers"]
 
@@ -96,12 +95,12 @@ def _compare(source: str, point: Point, profiles: Path, leave_out: bool) -> list
     Nothing where the run is not possible.
     """
     found = predict(point, profiles, say=_nothing)
-    others: list[Curves | None] = [None, None]
+    others: list[Fits | None] = [None, None]
     if leave_out and not point.profiles:
         gpu, model = point.deployment.accelerator.name, point.deployment.model.name
-        others = [unseen_gpu(gpu, profiles), unseen_model(gpu, model)]
+        others = [unseen_gpu(gpu, profiles), unseen_model(model)]
     without_gpu, without_model = (
-        found if curves is None else predict(point, profiles, curves, _nothing) for curves in others
+        found if fits is None else predict(point, profiles, fits, _nothing) for fits in others
     )
     if found.rejected or without_gpu.rejected or without_model.rejected:
         return []

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import resolve_settings
+from servetwin.cost.curves import VLLM
 from servetwin.types import DecodePool, Deployment, Link, Parallelism, Workload
 from servetwin.workload.arrivals import AtOnce, ClosedLoop
 from servetwin.workload.generate import GeneratorSpec, generate
@@ -57,6 +58,10 @@ class Point:
     """Metrics on whose measured values something of ours was fitted."""
     first_token_waits: bool = False
     """With pools: the decode engine sends the first token, too, once it has the request."""
+    host: str = VLLM
+    """Whose host launches operations, see `cost.curves_for`; "" for one that takes no time."""
+    behind_frontend: bool = False
+    """Measured by a client: requests pass an HTTP server and a tokeniser on their way."""
     polled: int = 0
     """Iterations after which the engine looks for new requests, which wait half as long."""
     profiles: str = ""

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from servetwin.calibrate.polling import simulate_polled
 from servetwin.cost import derive
-from servetwin.cost.curves import Curves
 from servetwin.cost.energy import energy_of
+from servetwin.cost.frontends import frontend_from
 from servetwin.cost.profiles import Tuning, contexts_of, cost_from_profiles
 from servetwin.results.gaps import percentile_from_counts
 from servetwin.results.latencies import latencies_ps
 from servetwin.results.metrics import makespan_ps
 from servetwin.sim import SimOptions, simulate
 from servetwin.studies.fidelity.points import Point
+from servetwin.studies.fidelity.variants import Fits
 from servetwin.types import CostModel, RunResult, Status, Workload
 from servetwin.units import PS_PER_MS, PS_PER_S
 
@@ -59,22 +61,22 @@ def say_on_stderr(message: str) -> None:
 def predict(
     point: Point,
     profiles: Path,
-    curves: Curves | None = None,
+    fits: Fits | None = None,
     say: Callable[[str], None] = say_on_stderr,
 ) -> Prediction:
     """Simulate the point, with costs of the level that it asks for.
 
-    `profiles` holds kernel timings; `curves` take the place of the packaged ones.
+    `profiles` holds kernel timings; `fits` take the place of the packaged ones.
     """
+    fits = fits or Fits()
     workload = point.workload()
-    cost = cost_of(point, workload, profiles, curves)
+    cost = cost_of(point, workload, profiles, fits)
+    deployment = point.deployment
+    if point.behind_frontend:
+        deployment = replace(deployment, frontend=frontend_from(fits.serving))
     gaps = "gap" in point.statistics.values()
     options = SimOptions(snapshot_interval=0, token_gaps=gaps, say=say)
-    run = simulate(point.deployment, workload, cost, options)
-    wait = 0.0
-    if point.polled:
-        wait = point.polled / 2 * float(latencies_ps(run.requests, "tpot").mean())
-        run = simulate(point.deployment, _delayed(workload, round(wait)), cost, options)
+    run, wait = simulate_polled(deployment, workload, cost, point.polled, options)
     if point.first_token_waits:
         run = _sent_by_decode_engines(run)
     rejected = int((run.requests.status != Status.OK).sum())
@@ -92,11 +94,12 @@ def predict(
     return Prediction(values, cost.level, 0)
 
 
-def cost_of(point: Point, workload: Workload, profiles: Path, curves: Curves | None) -> CostModel:
+def cost_of(point: Point, workload: Workload, profiles: Path, fits: Fits) -> CostModel:
     """Cost of one engine, its blocks counted for the workload's sequences."""
     lengths = workload.input_tokens.astype(np.int64) + workload.output_tokens
     typical = round(float(np.mean(workload.input_tokens + workload.output_tokens / 2)))
     if not point.profiles:
+        curves = fits.curves(point.deployment.accelerator.name, point.host)
         return derive(point.deployment, typical, lengths, curves)
     contexts = contexts_of(workload.input_tokens, workload.output_tokens)
     return cost_from_profiles(
@@ -106,17 +109,6 @@ def cost_of(point: Point, workload: Workload, profiles: Path, curves: Curves | N
         lengths=lengths,
         tuning=Tuning(contexts=contexts),
     )
-
-
-def _delayed(workload: Workload, wait: int) -> Workload:
-    """A closed loop whose requests reach the engine `wait` picoseconds after they are sent.
-
-    The first ones find an idle engine, which looks all the time.
-    """
-    if workload.parent is None or workload.think_time is None:
-        return workload
-    later = np.where(workload.parent >= 0, workload.think_time + wait, 0)
-    return replace(workload, think_time=later)
 
 
 def _sent_by_decode_engines(run: RunResult) -> RunResult:

@@ -95,9 +95,10 @@ def run_of(point: Point, profiles: Path) -> RunResult:
     """Simulate a point, with a timeline of seconds."""
     from servetwin.sim import SimOptions, simulate
     from servetwin.studies.fidelity.predict import cost_of
+    from servetwin.studies.fidelity.variants import Fits
 
     workload = point.workload()
-    cost = cost_of(point, workload, profiles, None)
+    cost = cost_of(point, workload, profiles, Fits())
     return simulate(point.deployment, workload, cost, SimOptions(token_gaps=False))
 
 

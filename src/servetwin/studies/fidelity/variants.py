@@ -1,8 +1,9 @@
-"""The packaged curves, and those of a world in which a GPU or a model was never measured."""
+"""What was fitted, and what is left of it where a GPU or a model was never measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,36 +12,45 @@ from servetwin.calibrate.efficiency import fit_all
 from servetwin.cost.curves import Curves, curves_for, curves_from, read_curves, read_serving
 from servetwin.cost.kernel_fit import HARDWARE
 
-__all__ = ["unseen_gpu", "unseen_model"]
+__all__ = ["Fits", "unseen_gpu", "unseen_model"]
+
+SAME = {
+    "deepseek-ai/DeepSeek-V3": "deepseek-ai/DeepSeek-R1",
+    "nvidia/DeepSeek-R1-NVFP4": "deepseek-ai/DeepSeek-R1",
+}
+"""Models of one architecture: who has not seen the one has not seen the other."""
 
 
-def unseen_gpu(accelerator: str, profiles: Path) -> Curves | None:
-    """Curves for the accelerator, fitted again without timings and runs of its chip.
+@dataclass(frozen=True)
+class Fits:
+    """Tables of fitted numbers; the packaged ones unless told otherwise."""
 
-    None where nothing was ever fitted to it: the packaged curves are already a stranger's.
+    efficiency: Mapping[str, Any] = field(default_factory=read_curves)
+    serving: Mapping[str, Any] = field(default_factory=read_serving)
+
+    def curves(self, accelerator: str, host: str) -> Curves:
+        """Curves of a device under an engine."""
+        return curves_from(self.efficiency, accelerator, self.serving, host)
+
+
+def unseen_gpu(accelerator: str, profiles: Path) -> Fits | None:
+    """Everything fitted again without timings and runs of the accelerator's chip.
+
+    None where nothing was ever fitted to it: the packaged tables are already a stranger's.
     """
     chip = curves_for(accelerator).name
-    runs = _runs_without(accelerator)
-    if chip in HARDWARE:
-        return curves_from(_fit_without(chip, profiles), accelerator, runs)
-    return None if runs is read_serving() else curves_from(read_curves(), accelerator, runs)
-
-
-def unseen_model(accelerator: str, model: str) -> Curves | None:
-    """Curves for the accelerator without the runs of a model; None where there were none."""
-    others = read_serving().get("without", {})
-    return curves_from(read_curves(), accelerator, others[model]) if model in others else None
-
-
-def _runs_without(accelerator: str) -> Mapping[str, Any]:
-    """What was fitted to runs of other devices than this one."""
     serving = read_serving()
-    kept = {
-        name: entry
-        for name, entry in serving.get("compute", {}).items()
-        if accelerator != entry["fitted_on"]
-    }
-    return serving if kept == serving.get("compute", {}) else {"compute": kept}
+    others: Mapping[str, Any] = {} if accelerator == serving["fitted_on"] else serving
+    if chip in HARDWARE:
+        return Fits(_fit_without(chip, profiles), others)
+    return None if others is serving else Fits(serving=others)
+
+
+def unseen_model(model: str) -> Fits | None:
+    """What is fitted without the runs of a model; None where there were none."""
+    others = read_serving().get("without", {})
+    name = SAME.get(model, model)
+    return Fits(serving=others[name]) if name in others else None
 
 
 @cache

@@ -17,9 +17,18 @@ DENSE = ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "act_fn", "rotary_em
 CHUNKS, DONE, DECODES, CONTEXTS = (16, 32), (0, 16, 32), (1, 2), (16, 32)
 
 
-def deployment(model: str = "Llama-3.1-8B", gpu: str = "RTX-4090", tp: int = 1) -> Deployment:
+KERNELS = Tuning(operation_us=0.0)
+"""Nothing waits for the host that launches them."""
+
+
+def deployment(
+    model: str = "Llama-3.1-8B", gpu: str = "RTX-4090", tp: int = 1, eager: bool = False
+) -> Deployment:
     found, accelerator = find_model(model), find_accelerator(gpu)
-    settings = resolve_settings(found, accelerator, max_model_len=4096)
+    largest = 0 if eager else 512
+    settings = resolve_settings(
+        found, accelerator, max_model_len=4096, max_cudagraph_capture_size=largest
+    )
     link = find_link(accelerator.link)
     return Deployment(found, accelerator, link, Parallelism(tp=tp), settings)
 
@@ -61,7 +70,7 @@ def write(profile: Path, name: str, lines: list[str]) -> None:
 
 
 def cost(folder: Path, tuning: Tuning | None = None, wanted: Deployment | None = None) -> CostModel:
-    return cost_from_profiles(wanted or deployment(), folder, 1000, tuning=tuning or Tuning())
+    return cost_from_profiles(wanted or deployment(), folder, 1000, tuning=tuning or KERNELS)
 
 
 def test_one_layer_stands_for_all(folder: Path) -> None:
@@ -79,7 +88,7 @@ def test_one_layer_stands_for_all(folder: Path) -> None:
 
 
 def test_small_batches_are_padded_to_a_captured_size(folder: Path) -> None:
-    graphs, eager = cost(folder).iteration, cost(folder, Tuning(cuda_graphs=False)).iteration
+    graphs, eager = cost(folder).iteration, cost(folder, wanted=deployment(eager=True)).iteration
     assert graphs.linear[57] == graphs.linear[64] == eager.linear[64] > eager.linear[57]
     assert graphs.linear[513] == eager.linear[513]
 
@@ -97,7 +106,7 @@ def test_attention_is_what_was_timed(folder: Path) -> None:
 
 def test_the_constants_of_a_machine(folder: Path) -> None:
     plain = cost(folder).iteration
-    tuned = cost(folder, Tuning(time_factor=1.5, step_seconds=1e-3)).iteration
+    tuned = cost(folder, Tuning(time_factor=1.5, step_seconds=1e-3, operation_us=0.0)).iteration
     assert tuned.base == 10**9
     np.testing.assert_allclose(tuned.linear, 1.5 * plain.linear, rtol=1e-9, atol=1)
     assert plain.attention is not None

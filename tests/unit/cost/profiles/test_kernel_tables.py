@@ -18,9 +18,13 @@ from servetwin.types import Deployment, IterationCost
 VIDUR = [name for names in DENSE.values() for name in names]
 
 
+EAGER = Tuning(operation_us=0.0)
+"""Kernels alone: nothing waits for the host that launches them."""
+
+
 def deployment(model: str = "Llama-3.1-8B", gpu: str = "A100-80GB") -> Deployment:
     found, accelerator = find_model(model), find_accelerator(gpu)
-    settings = resolve_settings(found, accelerator, max_model_len=4096)
+    settings = resolve_settings(found, accelerator, max_model_len=4096, max_cudagraph_capture_size=0)
     return Deployment(found, accelerator, find_link(accelerator.link), settings=settings)
 
 
@@ -30,8 +34,7 @@ def write(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -
 
 
 def iteration(folder: Path, wanted: Deployment | None = None) -> IterationCost:
-    tuning = Tuning(cuda_graphs=False)
-    return cost_from_profiles(wanted or deployment(), folder, 1000, tuning=tuning).iteration
+    return cost_from_profiles(wanted or deployment(), folder, 1000, tuning=EAGER).iteration
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def vidur(tmp_path: Path) -> Path:
 
 
 def test_vidur_counts_norms_twice_and_the_embedding_once(vidur: Path) -> None:
-    model = cost_from_profiles(deployment(), vidur, 1000, tuning=Tuning(cuda_graphs=False))
+    model = cost_from_profiles(deployment(), vidur, 1000, tuning=EAGER)
     kernels = 32 * (4 + 3 + 2) + 1
     attention_launches = model.iteration.linear[64] - kernels * 164_000_000
     assert 0 < attention_launches < 10**9

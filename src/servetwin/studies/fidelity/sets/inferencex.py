@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from servetwin.catalog import find_model
+from servetwin.cost.curves import VLLM
 from servetwin.studies.fidelity.points import (
     MeasuredSet,
     Point,
@@ -15,6 +16,7 @@ from servetwin.studies.fidelity.points import (
     one,
 )
 from servetwin.studies.fidelity.sets import rows_of
+from servetwin.studies.fidelity.sets.inferencex_scripts import Started, script_of
 from servetwin.types import Parallelism
 
 __all__ = [
@@ -43,11 +45,16 @@ REQUESTS = 10
 """Requests for each user, as InferenceX's benchmark sends them."""
 SHORTEST = 0.8
 """Lengths are drawn between this share of the stated ones and them, as there."""
-FIT_MODELS = ("meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b")
-FIT_GPUS = ("B200",)
-FIT_ENGINES = ("vLLM",)
-"""What `cost/data/serving.toml` was fitted to: these models with these."""
-POLLED_MODELS = ("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-V3")
+FIT_GPU = "B200"
+FIT_MODELS = {
+    "vLLM": ("meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b"),
+    "SGLang": ("deepseek-ai/DeepSeek-R1",),
+    "TRT-LLM": ("deepseek-ai/DeepSeek-R1", "openai/gpt-oss-120b"),
+}
+"""What `cost/data/serving.toml` was fitted to: runs of these models on that GPU, by engine.
+
+Of vLLM's, TTFT and TPOT; of the others' only the TTFT.
+"""
 Row = dict[str, str]
 Layout = Parallelism | str
 """How an engine is spread, or why the row cannot say so."""
@@ -56,10 +63,12 @@ SAID = (
     "whether a TTFT is a mean or a median is not stated: a mean is assumed; lengths are drawn "
     "between 0.8 and 1 times the stated ones and each user sends ten requests, as InferenceX's "
     "public benchmark does; the same is assumed of the vendor's rows",
-    "not stated: 8,192 tokens an iteration; 95 % of the memory; KV cache of 8 bits beside weights "
-    "of 8 bits or fewer; every engine is simulated with vLLM's scheduler",
-    "SGLang with DeepSeek looks for new requests every 10 iterations, every 30 from 16 users on, "
-    "as InferenceX's script for it says; they wait half of that on average",
+    "tokens an iteration, running requests, captured graphs, memory and format of the KV cache as "
+    "InferenceX's public scripts for model and engine say, else 8,192 tokens, 95 % of the memory, "
+    "and 8 bits beside weights of 8 bits or fewer; every engine is simulated with vLLM's scheduler",
+    "SGLang looks for new requests every 10 or 30 iterations where its script says so; they wait "
+    "half of that on average",
+    "TTFT is that of a client: HTTP server and tokeniser are in front of the engine",
     "sizes that multiply tp by ep (tp 64 on machines of 8 GPUs) are read as one group of GPUs",
 )
 
@@ -123,16 +132,19 @@ def _point(row: Row, layout: Parallelism) -> Point:
     ranks = max(1, int(row["attention_dp_size"] or 1))
     users = int(named[1]) if named else int(row["batch_size"]) * ranks
     per_rank = -(-users // layout.dp)
+    script = script_of(Started(engine, model, gpu, weights, layout.tp, users))
+    eight_bits = weights != "bf16" and script.eight_bit_kv
     deployment = deploy(
         model,
         gpu,
         layout,
         quantization=weights,
-        kv_cache_dtype="auto" if weights == "bf16" else "fp8",
-        max_num_batched_tokens=8192,
-        max_num_seqs=min(8192, max(256, per_rank)),
+        kv_cache_dtype="fp8" if eight_bits else "auto",
+        max_num_batched_tokens=script.max_num_batched_tokens,
+        max_num_seqs=min(script.max_num_seqs, max(256, per_rank)),
+        max_cudagraph_capture_size=script.max_cudagraph_capture_size,
         max_model_len=inputs + outputs + 64,
-        gpu_memory_utilization=0.95,
+        gpu_memory_utilization=script.gpu_memory_utilization,
     )
     return Point(
         group=f"InferenceX, {row['system'].split('_')[0].upper()}, {engine}",
@@ -144,8 +156,10 @@ def _point(row: Row, layout: Parallelism) -> Point:
         measured=one(
             ttft=float(row["silicon_ttft_ms"]) / 1e3, tpot=float(row["silicon_tpot_ms"]) / 1e3
         ),
-        polled=_polled(model, engine, users),
-        fitted=frozenset(["ttft", "tpot"] if _is_fitted(row) else []),
+        host=engine,
+        behind_frontend=True,
+        polled=script.polled,
+        fitted=_fitted(model, gpu, engine),
         tags={
             "gpu": gpu,
             "model": model,
@@ -158,17 +172,8 @@ def _point(row: Row, layout: Parallelism) -> Point:
     )
 
 
-def _is_fitted(row: Row) -> bool:
-    """Whether the row is among those that may be fitted to."""
-    return (
-        model_of(row) in FIT_MODELS
-        and GPUS[row["system"]] in FIT_GPUS
-        and ENGINES[row["backend"]] in FIT_ENGINES
-    )
-
-
-def _polled(model: str, engine: str, users: int) -> int:
-    """Iterations between two looks for new requests; 0 where they are seen at once."""
-    if engine != "SGLang" or model not in POLLED_MODELS:
-        return 0
-    return 30 if users >= 16 else 10
+def _fitted(model: str, gpu: str, engine: str) -> frozenset[str]:
+    """Metrics of such a run that something may be fitted to."""
+    if gpu != FIT_GPU or model not in FIT_MODELS[engine]:
+        return frozenset()
+    return frozenset(["ttft", "tpot"] if engine == VLLM else ["ttft"])
