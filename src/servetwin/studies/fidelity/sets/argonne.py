@@ -88,6 +88,8 @@ def _point(row: Row, engine: str, gpu: str, values: Row) -> Point:
             energy=joules,
         ),
         statistics={"throughput": "all"},
+        # Of that age TensorRT-LLM ran in C++, as llama.cpp does.
+        host=VLLM if engine == VLLM else "",
         tags={"gpu": gpu, "model": row["Model"], "engine": engine},
     )
 

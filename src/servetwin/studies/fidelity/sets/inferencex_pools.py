@@ -111,6 +111,8 @@ def _point(row: Row) -> Point:
         measured=one(
             ttft=float(row["silicon_ttft_ms"]) / 1e3, tpot=float(row["silicon_tpot_ms"]) / 1e3
         ),
+        host=engine,
+        behind_frontend=True,
         first_token_waits=True,
         tags={
             "gpu": gpu,
