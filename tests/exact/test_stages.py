@@ -81,7 +81,11 @@ def test_kernel_equals_reference_with_stages_in_both_pools() -> None:
         expected, found = reference.run(inputs, check=True), kernel.run(inputs)
         assert_same(expected, found)
         assert_pools_conserve(inputs, found)
+        for work in (found.stage_busy, found.decode_stage_busy):
+            assert work is not None
+            assert work.max() <= max(0, int(found.finish.max()))
         seen["examples"] += 1
+        seen["both working"] += bool(found.stage_busy.any() and found.decode_stage_busy.any())
         seen["handing over"] += bool(np.any(found.replica != found.prefill_replica))
 
     for number, (prefill, decode) in enumerate(product(SCHEDULERS, SCHEDULERS)):
@@ -89,6 +93,7 @@ def test_kernel_equals_reference_with_stages_in_both_pools() -> None:
         pair = Pair(Shape(prefill, router), Shape(decode, router), caching=number % 2 == 0)
         try_examples(check, staged_pools(pair), 3, number)
     assert seen["handing over"] >= 0.5 * seen["examples"] >= 50
+    assert seen["both working"] >= 0.4 * seen["examples"]
 
 
 def test_one_stage_of_one_lane_is_an_engine_without_stages() -> None:

@@ -115,7 +115,7 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Preemptions": number(metrics["preemptions"]),
         **_priorities(metrics.get("priorities")),
         "KV cache": _kv_cache(metrics["kv_cache"], bool(metrics.get("pipeline"))),
-        "Pipeline": _pipeline(metrics.get("pipeline"), bool(metrics["kv_cache"].get("decode"))),
+        "Pipeline": _pipelines(metrics),
         **_failures(metrics.get("failures")),
         **_slow(metrics.get("attribution")),
         "Energy": _energy(metrics),
@@ -187,14 +187,17 @@ def _completed(metrics: dict[str, Any]) -> str:
     return ", ".join([f"{metrics['completed']:,} of {metrics['requests']:,}", *others])
 
 
-def _pipeline(pipeline: dict[str, Any] | None, pools: bool) -> str:
-    """How busy the stages were, with two pools those of the prefill pool."""
-    if pipeline is None:
-        return ""
-    whose = "prefill pool: " if pools else ""
+def _pipelines(metrics: dict[str, Any]) -> str:
+    """How busy the stages of each pool were; "" where there are none."""
+    first = "prefill pool: " if metrics["kv_cache"].get("decode") else ""
+    pools = {first: metrics.get("pipeline"), "decode pool: ": metrics.get("decode_pipeline")}
+    return "; ".join(f"{pool}{_stages(found)}" for pool, found in pools.items() if found)
+
+
+def _stages(pipeline: dict[str, Any]) -> str:
     shares = ", ".join(f"{share:.0%}".replace("%", " %") for share in pipeline["utilization"])
     bubbles = f"{pipeline['bubbles']:.0%}".replace("%", " %")
-    return f"{whose}stages busy {shares} of the makespan; {bubbles} bubbles or nothing to do"
+    return f"stages busy {shares} of the makespan, {bubbles} bubbles or nothing to do"
 
 
 def _failures(failures: dict[str, Any] | None) -> dict[str, str]:

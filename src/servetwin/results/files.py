@@ -85,6 +85,7 @@ def read_run(folder: Path) -> RunResult:
         kv_tiers=kv_cache.get("tiers"),
         kv_decode=kv_cache.get("decode"),
         pipeline=content["metrics"].get("pipeline"),
+        decode_pipeline=content["metrics"].get("decode_pipeline"),
         timeline=tables.read_timeline(timeline) if timeline.exists() else None,
         token_gaps=token_gaps,
         footprint=None if footprint == NO_FOOTPRINT else footprint,

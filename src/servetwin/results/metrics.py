@@ -60,6 +60,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "decode": run.kv_decode,
         },
         "pipeline": run.pipeline,
+        "decode_pipeline": run.decode_pipeline,
         "failures": run.failures,
         "priorities": by_priority(table),
         **(run.footprint or NO_FOOTPRINT),

@@ -228,6 +228,7 @@ class Metrics(Strict):
     preemptions: NonNegativeInt
     kv_cache: KvCache
     pipeline: Pipeline | None = None
+    decode_pipeline: Pipeline | None = None
     failures: Failures | None = None
     priorities: list[PriorityClass] | None = None
     energy: Energy | None

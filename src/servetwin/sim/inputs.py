@@ -183,6 +183,8 @@ class Outcome:
     stage_busy: Ints | None = None
     """Picoseconds of work, (engines, stages), of the prefill pool where there are two; None
     without stages."""
+    decode_stage_busy: Ints | None = None
+    """The same of the decode pool."""
     outages: Ints | None = None
     """One row `failures.Outage` for each failure, in order; this and the next two are None where
     nothing can fail."""

@@ -133,7 +133,8 @@ def simulate(
         kv_peak_blocks=outcome.peak_blocks,
         kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),
         kv_decode=_decode_use(inputs, outcome),
-        pipeline=stage_use(inputs, outcome),
+        pipeline=stage_use(inputs, outcome, outcome.stage_busy),
+        decode_pipeline=_decode_stage_use(inputs, outcome),
         failures=failures,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
@@ -170,6 +171,12 @@ def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
         "peak_blocks": outcome.decode_peak_blocks,
         "microbatches": inputs.decode.engine.replicas // inputs.decode.engine.engines,
     }
+
+
+def _decode_stage_use(inputs: SimInputs, outcome: Outcome) -> dict[str, Any] | None:
+    if inputs.decode is None:
+        return None
+    return stage_use(inputs.decode.engine, outcome, outcome.decode_stage_busy)
 
 
 def _run(inputs: SimInputs, options: SimOptions) -> Outcome:

@@ -105,12 +105,17 @@ def _summed(table: NDArray[np.int64], engine: NDArray[np.int32]) -> NDArray[np.i
     return whole
 
 
-def stage_use(inputs: SimInputs, outcome: Outcome) -> dict[str, Any] | None:
-    """How busy the stages were from the first arrival to the last token; None without stages."""
-    if inputs.stages is None or outcome.stage_busy is None:
+def stage_use(
+    inputs: SimInputs, outcome: Outcome, work: NDArray[np.int64] | None
+) -> dict[str, Any] | None:
+    """How busy the stages of a pool were from the first arrival to the last token.
+
+    `work` is its `stage_busy` in the outcome. None without stages.
+    """
+    if inputs.stages is None or work is None:
         return None
     span = max(1, int(outcome.finish.max(initial=0)) - int(outcome.arrival.min(initial=0)))
-    busy = outcome.stage_busy.mean(axis=0) / span
+    busy = work.mean(axis=0) / span
     return {
         "stages": inputs.stages.count,
         "microbatches": inputs.replicas // inputs.stages.engines,

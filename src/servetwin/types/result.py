@@ -146,6 +146,8 @@ class RunResult:
     of the prefill pool then."""
     pipeline: dict[str, Any] | None = None
     """With several microbatches in pipeline stages: how busy each stage was, and the rest."""
+    decode_pipeline: dict[str, Any] | None = None
+    """The same of the decode pool; `pipeline` is of the prefill pool then."""
     failures: dict[str, Any] | None = None
     """As `failures` of the summary states them."""
     timeline: Timeline | None = None

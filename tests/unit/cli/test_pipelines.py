@@ -142,6 +142,30 @@ def test_a_run_says_how_busy_the_stages_were(
     assert found["bubbles"] == pytest.approx(1 - sum(found["utilization"]) / 4, abs=1e-5)
 
 
+def test_both_pools_say_how_busy_their_stages_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "simulate --model Llama-3.1-70B --gpu A100-80GB --pp 2 --tp 2 --decode-replicas 1 "
+        "--decode-pp 4 --decode-tp 1 --workload azure-conv --rps 1 --requests 100 "
+        f"--no-report --no-intervals --out {tmp_path / 'out'}"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "prefill pool: stages busy" in said
+    assert "; decode pool: stages busy" in said
+    run = read_run(tmp_path / "out")
+    assert run.pipeline is not None
+    assert run.decode_pipeline is not None
+    assert (run.pipeline["stages"], run.decode_pipeline["stages"]) == (2, 4)
+    for found in (run.pipeline, run.decode_pipeline):
+        busy = found["utilization"]
+        assert 0.05 < min(busy) <= max(busy) < 1.0
+        assert found["bubbles"] == pytest.approx(1 - sum(busy) / len(busy), abs=1e-5)
+
+
 def test_the_kv_cache_of_a_pipeline_is_never_fuller_than_full(tmp_path: Path) -> None:
     words = (
         "simulate --model Llama-3.1-70B --gpu A100-80GB --pp 4 --workload azure-conv --rps 3 "

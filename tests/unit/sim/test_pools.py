@@ -16,6 +16,7 @@ from servetwin.sim import reference
 from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import find_prefixes
+from servetwin.sim.stages import Stages
 from servetwin.types import (
     SCHEDULERS,
     Accelerator,
@@ -97,6 +98,19 @@ def test_a_lone_request_goes_on_when_its_blocks_have_come(run: Run) -> None:
     assert listed(outcome.handover) == [12]
     assert listed(outcome.decode_time) == [200]
     assert outcome.gaps.sum() == 2
+
+
+def test_the_work_of_the_stages_of_either_pool_is_counted(run: Run) -> None:
+    stages = Stages(1, (0, 1 << 14, 1 << 16))
+    prefill = engine(workload((50, 20, 3)))
+    outcome = run(pooled(prefill, stages=stages))
+    assert outcome.stage_busy is None
+    assert outcome.decode_stage_busy is not None
+    assert outcome.decode_stage_busy.tolist() == [[50, 150]]
+    outcome = run(pooled(replace(prefill, stages=stages)))
+    assert outcome.stage_busy is not None
+    assert outcome.stage_busy.tolist() == [[25, 75]]
+    assert outcome.decode_stage_busy is None
 
 
 def test_layers_are_sent_while_later_ones_are_computed(run: Run) -> None:

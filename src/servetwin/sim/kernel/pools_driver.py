@@ -108,6 +108,7 @@ def run_pools(
         handover_transfer=bridge.transfer,
         decode_peak_blocks=int(after.replica["peak"].max()),
         stage_busy=prefill.stages.busy if inputs.stages else None,
+        decode_stage_busy=after.stages.busy if decode.engine.stages else None,
         iterations=_total((prefill, after), "iterations"),
         split_chunks=_total((prefill, after), "split_chunks"),
         events=int(prefill.world[0]["events"]),

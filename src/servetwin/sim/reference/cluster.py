@@ -153,7 +153,7 @@ def outcome_of(cluster: Cluster) -> Outcome:
         cached_tokens=None if inputs.prefixes is None else cached,
         kv_transfer=column(requests, "kv_transfer") if inputs.tiers else None,
         tiers=traffic(inputs, cluster.engines),
-        stage_busy=_stage_busy(cluster.engines),
+        stage_busy=stage_busy(cluster.engines),
         iterations=sum(replica.iterations for replica in replicas),
         split_chunks=sum(replica.split_chunks for replica in replicas),
         events=cluster.handled,
@@ -169,7 +169,8 @@ def _peaks(engines: Engines) -> list[int]:
     ]
 
 
-def _stage_busy(engines: Engines) -> NDArray[np.int64] | None:
+def stage_busy(engines: Engines) -> NDArray[np.int64] | None:
+    """Work of the stages of each engine; None without stages."""
     rings = [ring.busy for ring in engines.rings if ring]
     return np.array(rings, np.int64) if rings else None
 

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
-from servetwin.sim.reference.cluster import Cluster, column, outcome_of, traffic
+from servetwin.sim.reference.cluster import Cluster, column, outcome_of, stage_busy, traffic
 from servetwin.sim.reference.engines import Engines
 from servetwin.sim.reference.state import Request
 from servetwin.units import NOT_YET
@@ -128,4 +128,5 @@ def _merge(prefill: Outcome, cluster: PooledCluster, decode: DecodeInputs) -> Ou
         handover=np.where(joined == NOT_YET, 0, joined - prefill.first_token),
         handover_transfer=transfer,
         decode_peak_blocks=max(replica.pool.peak for replica in cluster.decode.replicas),
+        decode_stage_busy=stage_busy(cluster.decode),
     )
