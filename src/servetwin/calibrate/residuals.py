@@ -8,7 +8,7 @@ costs were fitted to.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from servetwin.calibrate.error_bars import NOMINAL, Band, Bands
 from servetwin.types import Accelerator
 
-__all__ = ["FITTED_VENDOR", "Class", "band_of", "class_for", "class_name", "read_table"]
+__all__ = [
+    "FITTED_VENDOR",
+    "Class",
+    "band_of",
+    "class_for",
+    "class_name",
+    "read_table",
+    "widest_class",
+]
 
 FITTED_VENDOR = "NVIDIA"
 METRICS = ("pace", "ttft", "tpot")
@@ -74,6 +82,12 @@ def class_for(level: str, accelerator: Accelerator) -> Class:
         groups=entry["groups"],
         coverage=entry.get("coverage"),
     )
+
+
+def widest_class(engines: Iterable[tuple[str, Accelerator]]) -> Class:
+    """Of the classes of several kinds of engines, each by level and device, the least certain."""
+    classes = [class_for(level, accelerator) for level, accelerator in engines]
+    return max(classes, key=lambda known: known.bands.pace.high / known.bands.pace.low)
 
 
 @cache

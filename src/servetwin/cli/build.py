@@ -14,6 +14,7 @@ from servetwin.catalog import count_parameters, find_accelerator, find_link, fin
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
 from servetwin.cli.failures import failures_of
+from servetwin.cli.groups import has_groups, resolved_groups, with_groups
 from servetwin.cli.pipelines import few_microbatches, parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
@@ -72,6 +73,8 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
 
 
 def _build_pools(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
+    if has_groups(settings):
+        return with_groups(_build_pool(settings), settings, _build_pool)
     if not has_pools(settings):
         return _build_pool(settings)
     return with_decode_pool(_build_pool(settings), settings, _build_pool)
@@ -202,6 +205,7 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         **asdict(rank_limits(deployment)),
         "defaulted": [name for name in _defaults(settings) if _nobody_chose(settings, name)],
         **resolved_pipeline(deployment.parallelism),
+        **resolved_groups(deployment),
         **resolved_pools(deployment),
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})

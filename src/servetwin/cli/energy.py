@@ -11,7 +11,7 @@ from servetwin.errors import InputError
 if TYPE_CHECKING:
     from servetwin.cli.build import Prepared
     from servetwin.cli.settings import RunSettings
-    from servetwin.cost.energy import EnergyOptions, Rates
+    from servetwin.cost.energy import EnergyOptions, EnergyReport, Rates
     from servetwin.types import RunResult
 
 __all__ = ["energy_options", "with_energy"]
@@ -58,14 +58,25 @@ def with_energy(run: RunResult, prepared: Prepared, options: EnergyOptions | Non
 
     if options is None or run.timeline is None or len(run.timeline) == 0:
         return run
-    for pool in prepared.deployment.pools:
-        if pool.accelerator.max_watts is None:
-            note = f"energy: the catalog knows no power limit of {pool.accelerator.name}"
+    for kind in prepared.deployment.kinds:
+        if kind.accelerator.max_watts is None:
+            note = f"energy: the catalog knows no power limit of {kind.accelerator.name}"
             return replace(run, notes=(*run.notes, note))
     report = energy_of(run, prepared.deployment, prepared.cost, options)
     return replace(
         run,
         timeline=replace(run.timeline, power_w=report.power_w),
         footprint=report.summary(),
+        groups=_groups(run.groups, report),
         notes=(*run.notes, *report.notes),
     )
+
+
+def _groups(
+    groups: list[dict[str, Any]] | None, report: EnergyReport
+) -> list[dict[str, Any]] | None:
+    """What is known of each group, and its joules."""
+    if groups is None:
+        return None
+    pairs = zip(groups, report.joules_by_kind, strict=True)
+    return [{**group, "energy_j": joules} for group, joules in pairs]

@@ -35,12 +35,14 @@ def with_intervals(run: RunResult, prepared: Prepared, settings: RunSettings) ->
 def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
     from servetwin.calibrate.error_bars import around, reruns
     from servetwin.calibrate.evidence import left_out, nearest, subject_of
-    from servetwin.calibrate.residuals import class_for
+    from servetwin.calibrate.residuals import widest_class
     from servetwin.calibrate.verdict import verdict
     from servetwin.sim import SimOptions, simulate
 
-    level = prepared.cost.level
-    known = class_for(level, prepared.deployment.accelerator)
+    deployment, cost = prepared.deployment, prepared.cost
+    level = cost.level
+    kinds = zip(deployment.kinds, cost.kinds, strict=True)
+    known = widest_class((own.level, kind.accelerator) for kind, own in kinds)
     options = SimOptions(
         seed=run.provenance["seed"],
         snapshot_interval=0,
@@ -48,15 +50,17 @@ def _added(run: RunResult, prepared: Prepared, reference: bool) -> RunResult:
         token_gaps=False,
     )
 
-    def again(cost: CostModel) -> RunResult:
-        return simulate(prepared.deployment, prepared.workload, cost, options)
+    def again(paced: CostModel) -> RunResult:
+        return simulate(deployment, prepared.workload, paced, options)
 
-    fast, slow = reruns(again, prepared.cost, known.bands.pace)
+    fast, slow = reruns(again, cost, known.bands.pace)
     bands = {name: [band.low, band.high] for name, band in vars(known.bands).items()}
-    subject = subject_of(prepared.deployment, level)
+    subject = subject_of(deployment, level)
     near = nearest(subject)
-    if near is not None and prepared.deployment.decode is not None:
+    if near is not None and deployment.decode is not None:
         near["differs"].append("one pool of engines instead of two")
+    if near is not None and deployment.also:
+        near["differs"].append("replicas of one kind")
     evidence: dict[str, Any] = {
         "class": known.name,
         "points": known.points,

@@ -15,7 +15,7 @@ from servetwin.cost import rank_limits
 from servetwin.errors import InputError, nearest
 from servetwin.types import DecodePool, Deployment
 
-__all__ = ["has_pools", "resolved_pools", "with_decode_pool"]
+__all__ = ["has_pools", "of_decode_pool", "resolved_pools", "whole_experts", "with_decode_pool"]
 
 Built = tuple[Deployment, tuple[str, ...]]
 
@@ -57,7 +57,7 @@ def with_decode_pool(
 ) -> Built:
     """Add the decode pool, built like any engine, to a deployment. Raises InputError."""
     try:
-        pool, notes = build(_of_decode_pool(settings))
+        pool, notes = build(of_decode_pool(settings))
     except InputError as error:
         raise InputError(f"decode pool: {error}") from None
     transfer = parse_link(settings.kv_link or USUAL_LINK)
@@ -86,7 +86,7 @@ def with_decode_pool(
     return deployment, (*prefill[1], *told)
 
 
-def _of_decode_pool(settings: RunSettings) -> RunSettings:
+def of_decode_pool(settings: RunSettings) -> RunSettings:
     """The settings of the decode pool as if it were alone."""
     pool: dict[str, Any] = {"replicas": settings.decode_replicas}
     for name in ALIKE:
@@ -97,7 +97,7 @@ def _of_decode_pool(settings: RunSettings) -> RunSettings:
     pool |= dict.fromkeys(PipelineSettings.model_fields)  # as many microbatches as stages
     same = settings.decode_gpu in (None, settings.gpu)
     pool["link"] = settings.decode_link or (settings.link if same else None)
-    pool["ep"] = settings.decode_ep or _experts(settings, pool["tp"] * pool["dp"])
+    pool["ep"] = settings.decode_ep or whole_experts(settings, pool["tp"] * pool["dp"])
     pool["max_model_len"] = settings.decode_max_model_len
     if pool["max_model_len"] is None and "max_model_len" not in settings.defaulted:
         pool["max_model_len"] = settings.max_model_len
@@ -107,7 +107,7 @@ def _of_decode_pool(settings: RunSettings) -> RunSettings:
     return settings.model_copy(update={**pool, "defaulted": defaulted})
 
 
-def _experts(settings: RunSettings, devices: int) -> int:
+def whole_experts(settings: RunSettings, devices: int) -> int:
     """Over how many devices experts are spread: over all, where they are in the prefill pool."""
     every = settings.ep > 1 and settings.ep == settings.tp * settings.dp
     return devices if every else settings.ep

@@ -37,7 +37,7 @@ __all__ = [
 TABLES = ("map", "slo")
 """Fields with named parts: `--slo ttft=1s,tpot=50ms`, `--set slo.ttft=1s`, or a YAML table."""
 
-REPEATED = ("kv_tier", "decode_kv_tier")
+REPEATED = ("also", "kv_tier", "decode_kv_tier")
 """Fields whose flag may be given several times."""
 
 OUTPUT_FIELDS = ("out", "chrome_trace", "report", "intervals")
@@ -76,6 +76,13 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
     dp: Count = option(1, "Deployment", "N", "Data-parallel attention ranks of one engine.")
     ep: Count = option(1, "Deployment", "N", "Devices over which whole experts are spread.")
     replicas: Count = option(1, "Deployment", "N", "Independent engines behind the router.")
+    also: Tiers | None = option(
+        None,
+        "Deployment",
+        "GPU:N:TP",
+        "N more replicas on another GPU behind the same router: A100-80GB:3:2,speed=0.9. Repeat "
+        "it for more kinds.",
+    )
     router: str = option(
         "round-robin",
         "Deployment",

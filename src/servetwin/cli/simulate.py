@@ -99,7 +99,7 @@ def _run(prepared: Prepared, settings: RunSettings, notes: tuple[str, ...]) -> R
     from servetwin.cli.timeline import default_interval, interval_asked
 
     interval = interval_asked(settings)
-    usual = default_interval(prepared.workload, _replicas(prepared))
+    usual = default_interval(prepared.workload, prepared.deployment.engines)
     options = sim_options(settings, usual if interval is None else interval)
     with progress("Simulating", len(prepared.workload)) as (tell, say):
         options = replace(options, progress=tell, say=say)
@@ -128,13 +128,9 @@ def _simulated(prepared: Prepared, options: SimOptions, retry: bool) -> RunResul
             raise
     from servetwin.sim.kernel.snapshot_rows import MOST_SNAPSHOTS
 
-    interval = lasting_interval(MOST_SNAPSHOTS, _replicas(prepared))
+    interval = lasting_interval(MOST_SNAPSHOTS, prepared.deployment.engines)
     options.say(f"a long run: once more, with a timeline every {written(interval)}")
     return run_simulation(*target, replace(options, snapshot_interval=interval))
-
-
-def _replicas(prepared: Prepared) -> int:
-    return sum(pool.replicas for pool in prepared.deployment.pools)
 
 
 def _coarser(run: RunResult, asked: int | None) -> tuple[str, ...]:

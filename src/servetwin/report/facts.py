@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from servetwin.report.group_wording import also_line
 from servetwin.report.wording import number, printable
 
 __all__ = ["facts"]
@@ -12,17 +13,18 @@ __all__ = ["facts"]
 def facts(summary: dict[str, Any]) -> dict[str, str]:
     """Say what was run, as labels and lines of text; what is unknown is left out."""
     config, workload = summary["config"], summary["workload"]
-    cost = summary["provenance"].get("cost_model")
+    provenance = summary["provenance"]
     lines = {
         "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
         "GPU": _hardware(config),
+        "Also": also_line(config),
         "Decode": _decode_pool(config),
         "Engine": _engine(config),
-        "Memory": _memory(summary["provenance"].get("memory_per_gpu")),
+        "Memory": _memory(provenance.get("memory_per_gpu"), config),
         "KV tiers": _tiers(config),
         "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
         "Source": workload.get("source"),
-        "Costs": _cost(cost) if isinstance(cost, dict) else None,
+        "Costs": _costs(provenance),
     }
     return {label: printable(line) for label, line in lines.items() if line}
 
@@ -35,8 +37,8 @@ def _hardware(config: dict[str, Any]) -> str:
     replicas, router = config.get("replicas", 1), config.get("router", "unknown router")
     if config.get("decode_replicas"):
         shown.append(f"{_several(replicas, 'prefill replica')} ({router})")
-    elif replicas != 1:
-        shown.append(f"{replicas} replicas ({router})")
+    elif replicas != 1 or config.get("also"):
+        shown.append(f"{_several(replicas, 'replica')} ({router})")
     return _join(config.get("gpu"), *shown)
 
 
@@ -72,13 +74,13 @@ def _engine(config: dict[str, Any]) -> str:
     return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
 
 
-def _memory(plan: object) -> str:
-    """Gigabytes of one GPU by what they hold."""
+def _memory(plan: object, config: dict[str, Any]) -> str:
+    """Gigabytes of one GPU by what they hold; the first kind where there are several."""
     parts = {"weights": "weights", "runtime": "runtime", "kv_cache": "KV cache"}
     if not isinstance(plan, dict) or not all(isinstance(plan.get(k), int | float) for k in parts):
         return ""
     sizes = [f"{number(float(plan[key]) / 1e9)} GB {what}" for key, what in parts.items()]
-    return f"{_join(*sizes)} on each GPU"
+    return f"{_join(*sizes)} on each {config.get('gpu') if config.get('also') else 'GPU'}"
 
 
 def _tiers(config: dict[str, Any]) -> str:
@@ -114,6 +116,14 @@ def _arrivals(workload: dict[str, Any]) -> str:
         first = f"{requests - after:,} begin {f'at {rate}' if rate else 'at once'}"
         return f"closed loop ({first}, {after:,} follow an answer)"
     return "all at once" if workload.get("span_s") == 0 else rate
+
+
+def _costs(provenance: dict[str, Any]) -> str:
+    """Where the costs of each kind of engine come from."""
+    also = provenance.get("also")
+    each = [provenance, *(also if isinstance(also, list) else ())]
+    costs = [known["cost_model"] for known in each if isinstance(known.get("cost_model"), dict)]
+    return "; ".join(dict.fromkeys(map(_cost, costs)))
 
 
 def _cost(cost: dict[str, Any]) -> str:

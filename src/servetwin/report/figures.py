@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.report import series
+from servetwin.report.png import recompressed
 from servetwin.report.wording import PART_NAMES, part_names
 from servetwin.results.output import replace_file
-from servetwin.types import RequestTable, RunResult, Timeline
+from servetwin.types import RequestTable, RunResult
 
 __all__ = [
     "batch_over_time",
@@ -95,8 +96,8 @@ def kv_over_time(run: RunResult) -> alt.Chart | None:
     found = series.states(run.timeline)
     # Of one microbatch, where there are several: the timeline has all of a replica together.
     capacity = run.kv_capacity_blocks * (run.pipeline["microbatches"] if run.pipeline else 1)
-    if run.kv_decode is not None:
-        lines = _of_pools(run.timeline, capacity, run.kv_decode)
+    if run.kv_decode is not None or run.groups is not None:
+        lines = series.shares_of_parts(run.timeline, _parts(run, capacity))
     else:
         lines = {"all replicas": found.kv_blocks / (capacity * max(found.replicas, 1))}
         if found.replicas > 1:
@@ -108,21 +109,15 @@ def kv_over_time(run: RunResult) -> alt.Chart | None:
     return chart
 
 
-def _of_pools(
-    timeline: Timeline, capacity: int, decode: dict[str, int]
-) -> dict[str, NDArray[np.float64]]:
-    """Share of the blocks of each pool that are in use, over all its replicas."""
-    pools = {
-        "prefill pool": (timeline.replica < decode["first"], capacity),
-        "decode pool": (
-            timeline.replica >= decode["first"],
-            decode["capacity_blocks"] * decode.get("microbatches", 1),
-        ),
-    }
+def _parts(run: RunResult, capacity: int) -> dict[str, tuple[int, int]]:
+    """First replica of each pool or group, and the KV blocks of each of its replicas."""
+    if run.kv_decode is not None:
+        decode = run.kv_decode
+        blocks = decode["capacity_blocks"] * decode.get("microbatches", 1)
+        return {"prefill pool": (0, capacity), "decode pool": (decode["first"], blocks)}
     return {
-        name: (used := series.states(series.only(timeline, rows))).kv_blocks
-        / (blocks * max(used.replicas, 1))
-        for name, (rows, blocks) in pools.items()
+        f"group {number}, {group['gpu']}": (group["first"], group["capacity_blocks"])
+        for number, group in enumerate(run.groups or (), 1)
     }
 
 
@@ -192,6 +187,8 @@ def save(chart: Chart, path: Path) -> None:
     def write(partial: Path) -> None:
         options: dict[str, Any] = {".png": {"scale_factor": 2}, ".html": {"inline": True}}
         shown.save(str(partial), format=suffix[1:], **options.get(suffix, {}))
+        if suffix == ".png":
+            partial.write_bytes(recompressed(partial.read_bytes()))
 
     replace_file(path, write)
 

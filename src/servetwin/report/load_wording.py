@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from servetwin.report.facts import facts
-from servetwin.report.wording import ABSENT, heading
+from servetwin.report.numbers import ABSENT
+from servetwin.report.wording import heading
 
 __all__ = ["about", "figure", "load_cells", "load_heads", "title", "verdict"]
 

@@ -12,7 +12,16 @@ from servetwin.results.latencies import chunks, completed, latencies_ps
 from servetwin.types import RequestTable, Timeline
 from servetwin.units import PS_PER_S
 
-__all__ = ["BINS", "States", "cdf", "in_flight", "latency_over_time", "states"]
+__all__ = [
+    "BINS",
+    "States",
+    "cdf",
+    "in_flight",
+    "latency_over_time",
+    "only",
+    "shares_of_parts",
+    "states",
+]
 
 BINS = 160
 """Most points in a series over time."""
@@ -142,3 +151,21 @@ def _bins_of_arrival(table: RequestTable, name: str, bins: int) -> tuple[NDArray
     width = max(last - first, PS_PER_S) / count
     parts = [np.minimum((part - first) / width, count - 1).astype(np.int16) for part in arrivals]
     return np.concatenate(parts), (first + width * np.arange(count + 1)) / PS_PER_S
+
+
+def shares_of_parts(
+    timeline: Timeline, parts: dict[str, tuple[int, int]]
+) -> dict[str, NDArray[np.float64]]:
+    """Share of the blocks of each part that are in use, over all its replicas.
+
+    Of each part its first replica, and the KV blocks of each of its replicas.
+    """
+    firsts = [first for first, _ in parts.values()]
+    lines = {}
+    for (name, (first, blocks)), end in zip(parts.items(), (*firsts[1:], None), strict=True):
+        rows = timeline.replica >= first
+        if end is not None:
+            rows &= timeline.replica < end
+        used = states(only(timeline, rows))
+        lines[name] = used.kv_blocks / (blocks * max(used.replicas, 1))
+    return lines

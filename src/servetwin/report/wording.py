@@ -6,6 +6,9 @@ import math
 from typing import Any
 
 from servetwin.errors import counted
+from servetwin.report.cache_wording import kv_cache
+from servetwin.report.group_wording import gpus_of, group_lines
+from servetwin.report.numbers import ABSENT, formatted, number, printable
 
 __all__ = [
     "LATENCY_ROWS",
@@ -44,42 +47,11 @@ PART_NAMES = {
 }
 """Keys of `metrics.attribution`, in words: see `part_names`."""
 
-ABSENT = "-"
-
 LONGEST_LABEL = 11
 """Characters that a terminal has for a label."""
 
 UNITS = ((1e-3, "µs"), (1.0, "ms"), (1e3, "s"))
 """Length in milliseconds, and name, of the units a latency may be shown in."""
-
-
-def printable(text: object) -> str:
-    """Return `text` on one line without control characters, which could steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Format with at least `digits` significant digits, and commas between thousands."""
-    if value is None:
-        return ABSENT
-    if value == 0 or isinstance(value, int):
-        return f"{value:,}"
-    size = abs(value)
-    if not 0.1 <= size < 1e7:
-        return f"{value:.{digits}g}"
-    before_point = len(str(int(size))) if size >= 1 else 0
-    return f"{value:,.{max(digits - before_point, 0)}f}"
-
-
-def formatted(value: float, specification: str) -> str:
-    """Format with the decimals of `,.2f`, or three digits where two of them would be lost.
-
-    So a small figure in a column of large ones does not look like nothing.
-    """
-    decimals = int(specification.rpartition(".")[2].removesuffix("f"))
-    if value != 0 and abs(value) < 10.0 ** (1 - decimals):
-        return f"{value:#.3g}"
-    return format(value, specification)
 
 
 def latency_cells(key: str, stats: dict[str, float | None]) -> tuple[str, list[str]]:
@@ -99,8 +71,8 @@ def latency_cells(key: str, stats: dict[str, float | None]) -> tuple[str, list[s
 def heading(summary: dict[str, Any]) -> str:
     """Say in one line what this is: the model, the GPUs, simulated or measured."""
     config = summary["config"]
-    model, gpu = config.get("model", "unnamed model"), config.get("gpu", "unnamed GPU")
-    return printable(f"{model} on {gpu}, {summary['kind']}")
+    model = config.get("model", "unnamed model")
+    return printable(f"{model} on {gpus_of(config)}, {summary['kind']}")
 
 
 def outcome(metrics: dict[str, Any]) -> dict[str, str]:
@@ -114,7 +86,8 @@ def outcome(metrics: dict[str, Any]) -> dict[str, str]:
         "Makespan": f"{number(metrics['makespan_s'], 4)} s",
         "Preemptions": number(metrics["preemptions"]),
         **_priorities(metrics.get("priorities")),
-        "KV cache": _kv_cache(metrics["kv_cache"], bool(metrics.get("pipeline"))),
+        **group_lines(metrics.get("groups")),
+        "KV cache": kv_cache(metrics),
         "Pipeline": _pipelines(metrics),
         **_failures(metrics.get("failures")),
         **_slow(metrics.get("attribution")),
@@ -221,27 +194,6 @@ def _failures(failures: dict[str, Any] | None) -> dict[str, str]:
     added = failures["added_latency_s"]
     late = f"E2E {number(added['mean'])} s longer on average, {number(added['max'])} s at most"
     return {"Failures": text, **({"Lost work": lost, "Delay": late} if count else {})}
-
-
-def _kv_cache(cache: dict[str, Any], divided: bool) -> str:
-    """How full the cache of one replica was, or with `divided`, of one of its microbatches."""
-    capacity, peak = cache["capacity_blocks"], cache["peak_blocks"]
-    if not capacity:
-        return ""
-    text = f"at most {number(peak)} of {number(capacity)} blocks on one replica"
-    text += "" if peak is None else f" ({peak / capacity * 100:.0f} %)"
-    hits = cache["prefix_hit_rate"]
-    text += "" if hits is None else f"; {hits * 100:.1f} % of input tokens cached"
-    if decode := cache.get("decode"):
-        text = text.replace("one replica", "one prefill replica", 1)
-        blocks, most = decode["capacity_blocks"], decode["peak_blocks"]
-        text += f"; at most {number(most)} of {number(blocks)} on one decode replica"
-        text += f" ({most / blocks * 100:.0f} %)" if blocks else ""
-    if divided:
-        text = text.replace("replica", "microbatch")
-    for tier in cache.get("tiers") or ():
-        text += f"; {number(tier['read_bytes'] / 1e9)} GB loaded from {tier['name']}"
-    return text
 
 
 def _slow(attribution: dict[str, Any] | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.results.describing import describe
-from servetwin.results.latencies import chunks, completed
+from servetwin.results.latencies import chunks, latencies_of
 from servetwin.types import RequestTable, Status
 from servetwin.units import PS_PER_MS, PS_PER_S
 
@@ -41,14 +41,6 @@ def _entry(table: RequestTable, priority: int) -> dict[str, Any]:
         "requests": int(members.sum()),
         "completed": int((members & (table.status == Status.OK)).sum()),
         "preemptions": int(table.preemptions[members].sum(dtype=np.int64)),
-        "ttft_ms": describe(_since_arrival(table, members, "ttft"), PS_PER_MS),
-        "e2e_latency_s": describe(_since_arrival(table, members, "e2e"), PS_PER_S),
+        "ttft_ms": describe(latencies_of(table, members, "ttft"), PS_PER_MS),
+        "e2e_latency_s": describe(latencies_of(table, members, "e2e"), PS_PER_S),
     }
-
-
-def _since_arrival(
-    table: RequestTable, members: NDArray[np.bool_], name: str
-) -> NDArray[np.float64]:
-    keep = members & completed(table, name, slice(None))
-    end = table.first_token if name == "ttft" else table.finish
-    return (end[keep] - table.arrival[keep]).astype(np.float64)

@@ -84,6 +84,7 @@ def read_run(folder: Path) -> RunResult:
         kv_peak_blocks=kv_cache["peak_blocks"] or 0,
         kv_tiers=kv_cache.get("tiers"),
         kv_decode=kv_cache.get("decode"),
+        groups=content["metrics"].get("groups"),
         pipeline=content["metrics"].get("pipeline"),
         decode_pipeline=content["metrics"].get("decode_pipeline"),
         timeline=tables.read_timeline(timeline) if timeline.exists() else None,

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from servetwin.types import RequestTable, Status
 from servetwin.units import NOT_YET
 
-__all__ = ["LATENCIES", "Latency", "chunks", "completed", "latencies_ps", "tpot_parts"]
+__all__ = [
+    "LATENCIES",
+    "Latency",
+    "chunks",
+    "completed",
+    "latencies_of",
+    "latencies_ps",
+    "tpot_parts",
+]
 
 CHUNK = 1 << 18
 """Rows handled at once, so that temporaries stay in the processor's cache."""
@@ -71,6 +79,14 @@ def latencies_ps(
         values[count : count + part.size] = part
         count += part.size
     return values[:count]
+
+
+def latencies_of(table: RequestTable, members: NDArray[np.bool_], name: str) -> NDArray[np.float64]:
+    """`latencies_ps` of those requests alone that `members` marks."""
+    latency, keep = LATENCIES[name], members & completed(table, name, slice(None))
+    start, end = getattr(table, latency.start), getattr(table, latency.end)
+    values = np.asarray(end[keep] - start[keep], np.float64)
+    return values / (table.output_tokens[keep] - 1) if latency.per_token else values
 
 
 def tpot_parts(table: RequestTable, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from servetwin.results import gaps
 from servetwin.results.attribution import attribution
 from servetwin.results.classes import by_priority
 from servetwin.results.describing import PERCENTILES, Stats, describe
+from servetwin.results.groups import by_group
 from servetwin.results.latencies import chunks, latencies_ps
 from servetwin.results.slo import Slo, count_met
 from servetwin.types import RequestTable, RunResult, Status, TokenGaps
@@ -59,6 +60,7 @@ def compute(run: RunResult, slo: Slo | None = None) -> dict[str, Any]:
             "tiers": run.kv_tiers,
             "decode": run.kv_decode,
         },
+        "groups": by_group(table, run.groups),
         "pipeline": run.pipeline,
         "decode_pipeline": run.decode_pipeline,
         "failures": run.failures,

@@ -63,6 +63,26 @@ class KvCache(Strict):
     decode: DecodeCache | None = None
 
 
+class Group(Strict):
+    """Replicas of one kind, which have numbers from `first` on; blocks are of one of them."""
+
+    gpu: str
+    tp: NonNegativeInt
+    first: NonNegativeInt
+    replicas: NonNegativeInt
+    devices: NonNegativeInt
+    speed: float
+    usd_per_gpu_hour: Figure
+    energy_j: Figure = None
+    capacity_blocks: NonNegativeInt
+    peak_blocks: NonNegativeInt
+    requests: NonNegativeInt
+    share: Figure
+    completed: NonNegativeInt
+    ttft_ms: Stats
+    tpot_ms: Stats
+
+
 class Pipeline(Strict):
     """Shares of the time from the first arrival to the last token, by stage, over all engines."""
 
@@ -227,6 +247,7 @@ class Metrics(Strict):
     output_tokens: NonNegativeInt
     preemptions: NonNegativeInt
     kv_cache: KvCache
+    groups: list[Group] | None = None
     pipeline: Pipeline | None = None
     decode_pipeline: Pipeline | None = None
     failures: Failures | None = None

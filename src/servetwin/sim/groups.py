@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servetwin.errors import InputError
-from servetwin.types import IterationCost
+from servetwin.types import Deployment, IterationCost, ReplicaGroup
 
 if TYPE_CHECKING:
-    from servetwin.sim.inputs import SimInputs
+    from servetwin.sim.inputs import Outcome, SimInputs
 
-__all__ = ["EngineGroup", "check_groups", "groups_of", "joined"]
+__all__ = [
+    "EngineGroup",
+    "check_groups",
+    "describe_groups",
+    "groups_of",
+    "joined",
+    "write_group",
+]
 
 
 @dataclass(frozen=True)
@@ -59,3 +66,40 @@ def check_groups(inputs: SimInputs) -> None:
     for name, present in others.items():
         if inputs.also and present:
             raise InputError(f"replicas of several kinds are not simulated yet with {name}")
+
+
+def describe_groups(
+    deployment: Deployment, inputs: SimInputs, outcome: Outcome
+) -> list[dict[str, Any]] | None:
+    """Each group as `RunResult.groups` has it; None where all replicas are alike."""
+    if not inputs.also:
+        return None
+    first, stated = 0, []
+    peaks = (outcome.peak_blocks, *outcome.also_peak_blocks)
+    for group, own, peak in zip(deployment.groups, inputs.groups, peaks, strict=True):
+        stated.append(
+            {
+                "gpu": group.accelerator.name,
+                "tp": group.parallelism.tp,
+                "first": first,
+                "replicas": group.replicas,
+                "devices": group.devices,
+                "speed": float(group.speed),
+                "usd_per_gpu_hour": group.accelerator.price_per_hour,
+                "capacity_blocks": own.capacity_blocks,
+                "peak_blocks": peak,
+            }
+        )
+        first += group.replicas
+    return stated
+
+
+def write_group(group: ReplicaGroup) -> str:
+    """Write a group as `--also` takes it."""
+    layout, gpu = group.parallelism, group.accelerator
+    text = f"{gpu.name}:{group.replicas}:{layout.tp}"
+    if group.speed != 1.0:
+        text += f",speed={group.speed!r}"
+    if group.link.name != gpu.link:
+        text += f",link={group.link.name}"
+    return text if layout.ep == 1 else f"{text},ep={layout.ep}"

@@ -15,16 +15,17 @@ from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.frontends import at_the_door, behind
+from servetwin.sim.groups import describe_groups, write_group
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.notes import notes_of
 from servetwin.sim.prefixes import find_prefixes
+from servetwin.sim.provenance import provenance_of
 from servetwin.sim.stages import merge_lanes, stage_use
 from servetwin.types import (
     CostModel,
     DecodePool,
     Deployment,
     Frontend,
-    MemoryPlan,
     RequestTable,
     RunResult,
     Timeline,
@@ -121,9 +122,7 @@ def simulate(
         provenance={
             "servetwin": __version__,
             "seed": options.seed,
-            "cost_model": {"level": cost.level, "source": cost.source},
-            "memory_per_gpu": _memory(cost.memory),
-            **_decode_provenance(cost.decode),
+            **provenance_of(deployment, cost),
             "simulator": options.engine,
             "iterations": outcome.iterations,
         },
@@ -133,6 +132,7 @@ def simulate(
         kv_peak_blocks=outcome.peak_blocks,
         kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),
         kv_decode=_decode_use(inputs, outcome),
+        groups=describe_groups(deployment, inputs, outcome),
         pipeline=stage_use(inputs, outcome, outcome.stage_busy),
         decode_pipeline=_decode_stage_use(inputs, outcome),
         failures=failures,
@@ -140,25 +140,6 @@ def simulate(
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
         notes=notes_of(deployment, cost, inputs),
     )
-
-
-def _memory(plan: MemoryPlan) -> dict[str, float]:
-    """Bytes on one device; with data-parallel ranks, of one rank."""
-    return {
-        "weights": plan.weights,
-        "runtime": plan.runtime,
-        "kv_cache": plan.kv,
-        "kv_per_token": plan.kv_per_token,
-    }
-
-
-def _decode_provenance(cost: CostModel | None) -> dict[str, Any]:
-    if cost is None:
-        return {}
-    return {
-        "decode_cost_model": {"level": cost.level, "source": cost.source},
-        "decode_memory_per_gpu": _memory(cost.memory),
-    }
 
 
 def _decode_use(inputs: SimInputs, outcome: Outcome) -> dict[str, int] | None:
@@ -217,6 +198,7 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "ep": layout.ep,
         "dp": layout.dp,
         "replicas": deployment.replicas,
+        "also": [write_group(group) for group in deployment.also] or None,
         "router": deployment.router,
         **engine,
         "kv_tier": tiers or None,

@@ -152,6 +152,13 @@ class DecodePool:
         return self.replicas * self.parallelism.devices
 
 
+OWN_SETTINGS = (
+    *("max_model_len", "gpu_memory_utilization", "num_gpu_blocks_override"),
+    *("weight_dtype", "kv_cache_dtype"),
+)
+"""Settings that a ReplicaGroup may have of its own: how its memory is used."""
+
+
 @dataclass(frozen=True)
 class ReplicaGroup:
     """Replicas of the same model and settings on other devices, behind the same router."""
@@ -160,11 +167,11 @@ class ReplicaGroup:
     link: Link
     """Between the devices of one engine."""
     parallelism: Parallelism = field(default_factory=Parallelism)
+    settings: EngineSettings | None = None
+    """Where they differ from the deployment's, in nothing but `OWN_SETTINGS`."""
     replicas: int = 1
     speed: float = 1.0
     """As `Deployment.speed`."""
-    max_model_len: int | None = None
-    """Where its memory holds no sequence as long as the deployment's."""
 
     def __post_init__(self) -> None:
         _check_replicas(self.replicas)
@@ -198,8 +205,7 @@ class Deployment:
         _check_replicas(self.replicas, self.router)
         _check_speed(self.speed)
         for group in self.also:
-            if group.parallelism.dp != self.parallelism.dp:
-                raise ValueError("all replicas must have equally many data-parallel ranks")
+            self._check_group(group)
         if self.decode is None:
             return
         for name in ("block_size", "kv_cache_dtype"):
@@ -248,14 +254,20 @@ class Deployment:
         """All groups of all pools, in the order in which replicas are numbered."""
         return tuple(kind for pool in self.pools for kind in pool.groups)
 
+    def _check_group(self, group: ReplicaGroup) -> None:
+        if group.parallelism.dp != self.parallelism.dp:
+            raise ValueError("all replicas must have equally many data-parallel ranks")
+        own = {name: getattr(self.settings, name) for name in OWN_SETTINGS}
+        if group.settings is not None and replace(group.settings, **own) != self.settings:
+            raise ValueError(f"replicas can differ in no settings but {', '.join(OWN_SETTINGS)}")
+
     def _as_group(self, group: ReplicaGroup) -> Deployment:
-        longest = group.max_model_len or self.settings.max_model_len
         return replace(
             self,
             accelerator=group.accelerator,
             link=group.link,
             parallelism=group.parallelism,
-            settings=replace(self.settings, max_model_len=longest),
+            settings=group.settings or self.settings,
             replicas=group.replicas,
             speed=group.speed,
             also=(),

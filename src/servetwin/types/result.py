@@ -144,6 +144,9 @@ class RunResult:
     kv_decode: dict[str, int] | None = None
     """Of the decode pool, as `kv_cache.decode` of the summary states it; the figures above are
     of the prefill pool then."""
+    groups: list[dict[str, Any]] | None = None
+    """With replicas of several kinds: what is known of each, as `groups` of the summary states it
+    beside what its requests tell. The first group's blocks are those above."""
     pipeline: dict[str, Any] | None = None
     """With several microbatches in pipeline stages: how busy each stage was, and the rest."""
     decode_pipeline: dict[str, Any] | None = None

@@ -53,6 +53,8 @@ class EnergyReport:
     idle_joules: float
     """What the same devices would have taken doing nothing, for as long."""
     joules_by_model: dict[str, float]
+    joules_by_kind: tuple[float, ...]
+    """Of each of `Deployment.kinds`."""
     output_tokens: int
     footprint: Footprint
     notes: tuple[str, ...] = ()
@@ -83,18 +85,18 @@ def energy_of(
 ) -> EnergyReport:
     """Energy of a simulated or measured run, from its timeline.
 
-    `cost` is of one engine of `deployment`, and of one of its decode pool, where it has one.
+    `cost` is of one engine of `deployment`, or of one of each kind of its engines.
     From the start of the clock to the last token.
     Raises InputError for a run without a timeline or a device without a power limit.
     """
     options = options or EnergyOptions()
     if run.timeline is None or len(run.timeline) == 0:
         raise InputError("energy needs a timeline: simulate with a snapshot interval above 0")
-    pools = _pools(deployment, cost)
+    kinds = _kinds(deployment, cost)
     meta = options.meta or default_meta_model()
     seconds = _lengths(run)
     known = meta, seconds, mean_lengths(run.requests)
-    engines = [pool for pool in pools for _ in range(pool.deployment.replicas)]
+    engines = [kind for kind in kinds for _ in range(kind.deployment.replicas)]
     parts = [
         _replica(run, engine, known, slice(replica, None, len(engines)))
         for replica, engine in enumerate(engines)
@@ -106,7 +108,7 @@ def energy_of(
     }
     joules_by_model = np.sum([part.joules_by_model for part in parts], axis=0)
     lengths = np.repeat(seconds, len(engines))
-    idle = sum(pool.device.idle * pool.deployment.devices for pool in pools)
+    idle = sum(kind.device.idle * kind.deployment.devices for kind in kinds)
     done = run.requests.status == Status.OK
     output = int(run.requests.output_tokens[done].sum())
     total = np.add.reduceat(rows["watts"], np.arange(0, lengths.size, len(engines)))
@@ -116,7 +118,7 @@ def energy_of(
     )
     rates = options.rates
     if rates.gpu_price is None:
-        rates = replace(rates, gpu_price=_price(pools))
+        rates = replace(rates, gpu_price=_price(kinds))
     return EnergyReport(
         power_w=rows["watts"],
         low_w=rows["low"],
@@ -131,6 +133,7 @@ def energy_of(
             model.name: float(joules)
             for model, joules in zip(meta.models, joules_by_model, strict=True)
         },
+        joules_by_kind=_by_kind(kinds, rows["watts"].reshape(seconds.size, -1), seconds),
         output_tokens=output,
         footprint=footprint(
             series,
@@ -140,15 +143,15 @@ def energy_of(
             output,
         ),
         notes=(
-            *dict.fromkeys(note for pool in pools for note in pool.device.notes),
+            *dict.fromkeys(note for kind in kinds for note in kind.device.notes),
             *_notes(run),
-            *_unpriced(pools, rates),
+            *_unpriced(kinds, rates),
         ),
     )
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _Kind:
     """Engines that are alike."""
 
     deployment: Deployment
@@ -156,30 +159,36 @@ class _Pool:
     device: DevicePower
 
 
-def _pools(deployment: Deployment, cost: CostModel) -> list[_Pool]:
-    costs = (cost,) if cost.decode is None else (cost, cost.decode)
+def _kinds(deployment: Deployment, cost: CostModel) -> list[_Kind]:
     return [
-        _Pool(pool, own, device_power(pool.accelerator))
-        for pool, own in zip(deployment.pools, costs, strict=True)
+        _Kind(kind, own, device_power(kind.accelerator))
+        for kind, own in zip(deployment.kinds, cost.kinds, strict=True)
     ]
 
 
-def _price(pools: list[_Pool]) -> float | None:
+def _by_kind(kinds: list[_Kind], watts: Floats, seconds: Floats) -> tuple[float, ...]:
+    """Joules of the engines of each kind; `watts` has shape (intervals, engines)."""
+    ends = np.cumsum([kind.deployment.replicas for kind in kinds])
+    joules = np.split(seconds @ watts, ends[:-1])
+    return tuple(float(own.sum()) for own in joules)
+
+
+def _price(kinds: list[_Kind]) -> float | None:
     """Mean US dollars for one of all devices and hour, from the catalog."""
     total = 0.0
-    for pool in pools:
-        price = pool.deployment.accelerator.price_per_hour
+    for kind in kinds:
+        price = kind.deployment.accelerator.price_per_hour
         if price is None:
             return None
-        total += price * pool.deployment.devices
-    return total / sum(pool.deployment.devices for pool in pools)
+        total += price * kind.deployment.devices
+    return total / sum(kind.deployment.devices for kind in kinds)
 
 
-def _unpriced(pools: list[_Pool], rates: Rates) -> tuple[str, ...]:
+def _unpriced(kinds: list[_Kind], rates: Rates) -> tuple[str, ...]:
     """Say why there is no cost, where electricity was to be part of it."""
     if rates.gpu_price is not None or rates.electricity_price is None:
         return ()
-    gpus = (pool.deployment.accelerator for pool in pools)
+    gpus = (kind.deployment.accelerator for kind in kinds)
     unknown = dict.fromkeys(gpu.name for gpu in gpus if gpu.price_per_hour is None)
     return (
         f"no cost: the catalog knows no price of {' and '.join(unknown)}; give --price, "
@@ -196,7 +205,7 @@ class _Part:
 
 
 def _replica(
-    run: RunResult, engine: _Pool, known: tuple[MetaModel, Floats, Lengths], rows: slice
+    run: RunResult, engine: _Kind, known: tuple[MetaModel, Floats, Lengths], rows: slice
 ) -> _Part:
     meta, seconds, lengths = known
     deployment, cost, device = engine.deployment, engine.cost, engine.device

@@ -1,0 +1,107 @@
+"""Replicas of two kinds, worked out by hand: iterations last 100 ps on one, 200 ps on the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from servetwin.cache.tiers import TierLimits
+from servetwin.errors import InputError
+from servetwin.sim.failures import Failures
+from servetwin.sim.groups import EngineGroup, groups_of, joined
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.stages import Stages
+from servetwin.types import ROUTERS, EngineSettings, Status, Workload
+from support.hand import FLAT, RUNS, Run
+
+SLOW = replace(FLAT, base=200)
+
+
+@pytest.fixture(params=["reference", "kernel"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return RUNS[request.param]
+
+
+def two_kinds(*requests: tuple[int, int, int], router: str = "round-robin") -> SimInputs:
+    """One fast replica of 10 blocks, one slow of 2; requests of (arrival, input, output)."""
+    arrival, inputs, outputs = (np.array(column) for column in zip(*requests, strict=True))
+    workload = Workload(
+        arrival.astype(np.int64),
+        inputs.astype(np.int32),
+        outputs.astype(np.int32),
+        name="hand",
+        source="hand",
+    )
+    return SimInputs(
+        workload=workload,
+        settings=EngineSettings(async_scheduling=False, block_size=10),
+        cost=FLAT,
+        capacity_blocks=10,
+        max_total_tokens=1000,
+        replicas=2,
+        router=router,
+        seed=0,
+        snapshot_interval=0,
+        token_gaps=True,
+        also=(EngineGroup(SLOW, 2, 1000, 1),),
+    )
+
+
+def test_each_kind_has_its_own_pace(run: Run) -> None:
+    found = run(two_kinds((0, 5, 3), (0, 5, 3)))
+    assert found.replica.tolist() == [0, 1]
+    assert found.finish.tolist() == [300, 600]
+    assert (found.peak_blocks, *found.also_peak_blocks) == (1, 1)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_what_only_one_kind_holds_goes_there(run: Run, router: str) -> None:
+    """30 tokens take three blocks; the slow replica has two."""
+    found = run(two_kinds(*[(0, 30, 1)] * 4, router=router))
+    assert found.replica.tolist() == [0] * 4
+    assert found.also_peak_blocks == (0,)
+
+
+def test_a_turn_of_who_cannot_hold_it_is_skipped(run: Run) -> None:
+    """Round-robin goes on behind the replica that it chose."""
+    found = run(two_kinds((0, 5, 1), (1, 30, 1), (2, 5, 1), (3, 5, 1)))
+    assert found.replica.tolist() == [0, 0, 1, 0]
+
+
+def test_what_no_kind_holds_is_rejected(run: Run) -> None:
+    found = run(two_kinds((0, 200, 1), (0, 5, 1)))
+    assert found.status.tolist() == [Status.REJECTED, Status.OK]
+    assert found.replica.tolist() == [-1, 0]
+
+
+def test_a_limit_of_tokens_is_of_a_kind_too(run: Run) -> None:
+    inputs = two_kinds((0, 15, 1), (0, 15, 1))
+    tight = replace(inputs, also=(replace(inputs.also[0], max_total_tokens=15),))
+    assert run(inputs).replica.tolist() == [0, 1]
+    assert run(tight).replica.tolist() == [0, 0]
+
+
+def test_groups_are_taken_apart_and_put_together() -> None:
+    inputs = replace(two_kinds((0, 5, 1)), replicas=5)
+    groups = groups_of(inputs)
+    assert [group.replicas for group in groups] == [4, 1]
+    assert [group.capacity_blocks for group in groups] == [10, 2]
+    assert joined(groups) == inputs
+
+
+def test_kinds_with_unlike_tiers_are_refused() -> None:
+    one, other = groups_of(two_kinds((0, 5, 1)))
+    with pytest.raises(InputError, match="KV blocks of equal bytes"):
+        joined([one, replace(other, tiers=(TierLimits("host", 4, 1, 1),))])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"failures": Failures((), (), 0, 0)}, {"stages": Stages(2, (0, 1 << 16))}],
+    ids=["failures", "stages"],
+)
+def test_what_is_not_simulated_with_kinds_is_refused(what: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="not simulated yet"):
+        replace(two_kinds((0, 5, 1)), **what)
