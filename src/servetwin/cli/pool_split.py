@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +11,17 @@ import typer
 from servetwin.cli.options import PanelCommand, takes_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servetwin.cli.pool_sizes import Sides, Tokens
     from servetwin.cli.settings import RunSettings
-    from servetwin.studies.pool_split.layouts import Layout
+    from servetwin.results import Slo
     from servetwin.types import Workload
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 PANELS = ("Deployment", "Engine", "Pools", "Workload", "Simulation")
-DECIDED = ("replicas", "prefill_replicas", "decode_replicas", "rps", "sweep_rps")
+DECIDED = ("replicas", "also", "prefill_replicas", "decode_replicas", "rps", "sweep_rps")
 """What the study tries out."""
 OTHERS = (
     "price",
@@ -34,9 +38,18 @@ DEFAULT_DEPLOYMENT = {"model": "meta-llama/Llama-3.1-70B", "gpu": "H100-SXM", "t
 DEFAULT_ROUTER = "least-outstanding"
 DEFAULT_WORKLOAD = {"workload": "azure-conv", "requests": "5000"}
 DEFAULT_SLO = "ttft=1s,tpot=50ms"
-USUAL_TOKENS = (512, 2048)
-"""Smaller budgets of an iteration that aggregated engines are tried with beside their own."""
 MOST_ENGINES = 256
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question that can be asked."""
+
+    settings: RunSettings
+    engines: int
+    slo: Slo
+    workload: Workload
+    sides: Sides
 
 
 @app.command(cls=PanelCommand)
@@ -54,9 +67,12 @@ def pools(
         str | None,
         typer.Option(
             metavar="N,…",
-            help="max-num-batched-tokens of aggregated engines, each tried; else their own, "
-            "and 512 and 2048.",
+            help="max-num-batched-tokens of aggregated engines, each tried; else the best is "
+            "searched.",
         ),
+    ] = None,
+    prefill_tokens: Annotated[
+        str | None, typer.Option(metavar="N,…", help="The same of prefill pools.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings in YAML, or of an earlier run.")
@@ -69,7 +85,8 @@ def pools(
 ) -> None:
     """Find the split of N engines into prefill and decode pools with most goodput.
 
-    Each split is compared with aggregated engines of equal cost. Without --model, --gpu, a
+    Splits are compared with aggregated engines of equal cost, both with the budgets of tokens
+    (max-num-batched-tokens) that suit them best. Without --model, --gpu, a
     workload or --slo: Llama-3.1-70B on 4 H100-SXM an engine, azure-conv, TTFT 1 s, TPOT 50 ms.
     Routers are least-outstanding unless named.
 
@@ -77,15 +94,22 @@ def pools(
     servetwin study pools --model meta-llama/Llama-3.1-8B --gpu A100-80GB \\
         --trace AzureLLMInferenceTrace_conv.csv --slo ttft=500ms,tpot=50ms --out pools
     """
-    from servetwin.cli.interrupts import at_once
+    from servetwin.cli.interrupts import INTERRUPTED, at_once
 
     with at_once():
-        content = _content(_settings(flags, config), engines, (rates, aggregated_tokens), out)
+        from servetwin.cli.pool_sizes import Tokens, numbers
+
+        chosen = tuple(numbers("--rates", rates, float)) if rates else ()
+        tokens = Tokens(aggregated_tokens, prefill_tokens)
+        asked = _asked(_settings(flags, config), engines, tokens, out)
+    content = _answer(asked, chosen)
     if out is not None:
         from servetwin.studies.pool_split.writing import write_pools
 
         write_pools(content, out)
     _show(content, json, out)
+    if content["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
@@ -108,36 +132,72 @@ def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
     return loaded.settings.model_copy(update=reset)
 
 
-def _content(
-    settings: RunSettings, engines: int, lists: tuple[str | None, str | None], out: Path | None
-) -> dict[str, Any]:
-    """Everything up to the files: read, search, describe."""
-    from dataclasses import replace
-
-    from servetwin.cli.build import check_inputs
-    from servetwin.cli.console import command_line, progress
-    from servetwin.cli.simulate import sim_options
+def _asked(settings: RunSettings, engines: int, tokens: Tokens, out: Path | None) -> _Asked:
+    """Read everything, and check it."""
+    from servetwin.cli.pool_sizes import sides_of
     from servetwin.results import parse_slo
-    from servetwin.studies.pool_split.search import Question, search
-    from servetwin.studies.pool_split.writing import describe
-    from servetwin.workload import at_rate, summarize
 
     _check(engines, out)
-    rates = tuple(_numbers("--rates", lists[0], float)) if lists[0] else ()
     slo = parse_slo(_slo_text(settings))
     workload = _requests(settings)
-    layouts, about = _layouts(settings, engines, lists[1], workload)
-    for layout in layouts:
-        check_inputs(workload, layout.deployment)
-    with progress("Searching deployments", len(layouts)) as (tell, say):
-        options = replace(sim_options(settings, interval=0), token_gaps=False, say=say)
+    return _Asked(settings, engines, slo, workload, sides_of(settings, engines, tokens, workload))
+
+
+def _answer(asked: _Asked, rates: tuple[float, ...]) -> dict[str, Any]:
+    """Search, and describe what was found; after Ctrl-C, by then."""
+    from dataclasses import replace
+
+    from servetwin.cli.console import progress
+    from servetwin.cli.simulate import sim_options
+    from servetwin.studies.pool_split.search import Question
+    from servetwin.studies.pool_split.tuning import hold, most_layouts
+    from servetwin.studies.pool_split.writing import describe
+    from servetwin.workload import at_rate
+
+    sides, workload = asked.sides.sides, asked.workload
+    with progress("Searching deployments", most_layouts(sides)) as (tell, say):
+        options = sim_options(asked.settings, interval=0)
+        options = replace(options, token_gaps=False, say=_once(say))
+        slo, engines = asked.slo, asked.engines
         question = Question(lambda rate: at_rate(workload, rate), slo, engines, options, rates)
-        found = search(layouts, question, tell)
-    refused = max((item.best.rejected for item in found if item.best), default=0)
-    about["provenance"] = {**about["provenance"], "command": command_line()}
-    about["workload"] = {**summarize(workload), "rps": None, "span_s": None}
-    about["notes"] = (*about["notes"], *workload.notes, *_refused(refused))
-    return describe(found, slo, about)
+        contest = hold(sides, question, tell)
+    return describe(contest, slo, _about(asked))
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Many simulations at once have the same to say."""
+    said: set[str] = set()
+
+    def first(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return first
+
+
+def _about(asked: _Asked) -> dict[str, Any]:
+    """What the result says about what it was asked."""
+    from servetwin import __version__
+    from servetwin.cli.build import resolved
+    from servetwin.cli.console import command_line
+    from servetwin.workload import summarize
+
+    both = asked.settings.model_copy(update={"decode_replicas": 1})
+    config = resolved(both, asked.sides.pools)
+    config = {name: value for name, value in config.items() if name not in DECIDED}
+    cost = asked.sides.sides[-1].layouts[0].cost
+    return {
+        "config": {**config, "engines": asked.engines},
+        "provenance": {
+            "servetwin": __version__,
+            "seed": asked.settings.seed,
+            "cost_model": {"level": cost.level, "source": cost.source},
+            "command": command_line(),
+        },
+        "workload": {**summarize(asked.workload), "rps": None, "span_s": None},
+        "notes": (*asked.sides.notes, *asked.workload.notes),
+    }
 
 
 def _check(engines: int, out: Path | None) -> None:
@@ -173,90 +233,12 @@ def _requests(settings: RunSettings) -> Workload:
     return workload
 
 
-def _refused(count: int) -> tuple[str, ...]:
-    from servetwin.errors import counted
-
-    return (f"{counted(count, 'request')} rejected: meets no objective",) if count else ()
-
-
 def _slo_text(settings: RunSettings) -> str:
     parts = dict(part.split("=") for part in DEFAULT_SLO.split(","))
     given = settings.slo or {}
     if not given.keys() - {"p"}:
         given = {**parts, **given}
     return ",".join(f"{name}={value}" for name, value in given.items())
-
-
-def _numbers(flag: str, text: str, kind: Any) -> list[Any]:
-    """Numbers above 0 between commas, ascending. Raises InputError."""
-    import math
-
-    from servetwin.errors import InputError
-
-    try:
-        values = sorted({kind(part) for part in text.split(",")})
-    except ValueError:
-        values = []
-    if not values or not all(math.isfinite(value) and value > 0 for value in values):
-        what = "whole numbers" if kind is int else "numbers"
-        raise InputError(f"{flag} {text[:40]!r}: must be {what} above 0 between commas")
-    return values
-
-
-def _layouts(
-    settings: RunSettings, engines: int, tokens: str | None, workload: Workload
-) -> tuple[list[Layout], dict[str, Any]]:
-    """Every layout, and what the result says about the settings of the pools."""
-    from servetwin import __version__
-    from servetwin.cli.build import build_deployment, resolved
-    from servetwin.cli.pool_settings import PoolSettings
-    from servetwin.studies.pool_split.layouts import layouts_of
-
-    alone = {name: field.default for name, field in PoolSettings.model_fields.items()}
-    both = settings.model_copy(update={"decode_replicas": 1})
-    pools, notes = _engines(both, workload)
-    whole, _ = _engines(settings.model_copy(update=alone), workload)
-    kinds = [whole]
-    for budget in _budgets(settings, tokens, whole.deployment.settings.max_num_batched_tokens):
-        update = {**alone, "max_num_batched_tokens": budget}
-        variant, _ = _engines(settings.model_copy(update=update), workload, str(budget))
-        kinds.append(variant)
-    if tokens is not None:
-        kinds = kinds[1:]
-    config = resolved(both, build_deployment(both)[0])
-    config = {name: value for name, value in config.items() if name not in DECIDED}
-    cost = pools.cost
-    provenance = {
-        "servetwin": __version__,
-        "seed": settings.seed,
-        "cost_model": {"level": cost.level, "source": cost.source},
-    }
-    about = {"config": {**config, "engines": engines}, "provenance": provenance, "notes": notes}
-    return layouts_of(kinds, pools, engines), about
-
-
-def _budgets(settings: RunSettings, tokens: str | None, own: int) -> list[int]:
-    """Token budgets to try beside the engine's own."""
-    if tokens is not None:
-        return [int(value) for value in _numbers("--aggregated-tokens", tokens, int)]
-    name = "max_num_batched_tokens"
-    chosen = getattr(settings, name) is not None and name not in settings.defaulted
-    if settings.scheduler != "vllm" or chosen:
-        return []
-    floor = settings.max_num_seqs or 1
-    return [value for value in USUAL_TOKENS if floor <= value < own]
-
-
-def _engines(settings: RunSettings, workload: Workload, variant: str = "") -> Any:
-    """One engine of each pool with its cost, and notes."""
-    from servetwin.cli.build import build_deployment, typical_context
-    from servetwin.cli.costs import build_cost
-    from servetwin.studies.pool_split.layouts import Engines
-
-    deployment, notes = build_deployment(settings)
-    context = typical_context(workload, deployment.settings.max_model_len)
-    cost = build_cost(settings.cost, deployment, workload, context)
-    return Engines(deployment, cost, variant), notes
 
 
 def _show(content: dict[str, Any], json: bool, out: Path | None) -> None:

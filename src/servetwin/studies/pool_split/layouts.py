@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from servetwin.cost import rank_limits
 from servetwin.errors import InputError, counted
 from servetwin.types import CostModel, Deployment
 
-__all__ = ["Engines", "Layout", "layouts_of"]
+__all__ = ["Engines", "Layout", "layouts_of", "resized"]
 
 ROUNDING = 1e-9
 """Of a budget, so that a sum of equal prices does not exceed it."""
@@ -29,24 +30,51 @@ class Engines:
 class Layout:
     """One way to spend the budget."""
 
-    name: str
+    kind: str
+    """Numbers of engines, in words."""
     prefill: int
     """Engines that compute prompts; 0 where all do everything."""
     decode: int
     """Engines that decode; of an aggregated layout, all."""
     deployment: Deployment
     cost: CostModel
-    price: float | None
-    """US dollars an hour; None where the catalog has no price."""
+    variants: tuple[str, ...] = ()
+    """What tells it from others with these numbers."""
+    tuned: bool = False
+    """Whether its budget of tokens is another than the engines' own."""
+
+    @property
+    def name(self) -> str:
+        """`8 aggregated (512)`: unique among the layouts of a study."""
+        return f"{self.kind} ({', '.join(self.variants)})" if self.variants else self.kind
 
     @property
     def aggregated(self) -> bool:
         """Whether every engine does both."""
         return self.deployment.decode is None
 
+    @property
+    def tokens(self) -> int:
+        """Budget of an iteration of the engines that compute prompts, as the flag has it."""
+        return rank_limits(self.deployment).max_num_batched_tokens
 
-def layouts_of(aggregated: list[Engines], pools: Engines, engines: int) -> list[Layout]:
-    """All that `engines` of the first aggregated kind cost: those of each kind, and all splits.
+    @property
+    def price(self) -> float | None:
+        """US dollars an hour; None where the catalog has no price."""
+        return _dollars(self.deployment)
+
+
+def resized(layout: Layout, engines: Engines) -> Layout:
+    """The same numbers of `engines`, which are alike but for their budget of tokens."""
+    deployment = replace(engines.deployment, replicas=layout.deployment.replicas)
+    if deployment.decode is not None:
+        deployment = replace(deployment, decode=replace(deployment.decode, replicas=layout.decode))
+    other = replace(layout, deployment=deployment, cost=engines.cost)
+    return replace(other, variants=(*layout.variants, str(other.tokens)), tuned=True)
+
+
+def layouts_of(whole: Engines, pools: Engines, engines: int) -> list[Layout]:
+    """All that `engines` aggregated ones of the kind `whole` cost: these, and all splits.
 
     Where engines of both pools cost the same, splits are of `engines` engines. Otherwise each
     number of prefill engines is joined by as many decode engines as the rest of the money buys,
@@ -59,7 +87,7 @@ def layouts_of(aggregated: list[Engines], pools: Engines, engines: int) -> list[
     else:
         prices = (_price(first), _price(second))
     budget = engines * prices[0] * (1 + ROUNDING)
-    found = [_aggregated(kind, engines) for kind in aggregated]
+    found = [_aggregated(whole, engines)]
     if prices[0] != prices[1] and budget >= prices[1] and pools.cost.decode is not None:
         other = Engines(second, pools.cost.decode, second.accelerator.name)
         found.append(_aggregated(other, int(budget / prices[1])))
@@ -88,15 +116,15 @@ def _splits(pools: Engines, budget: float, prices: tuple[float, float]) -> Itera
         deployment = replace(
             pools.deployment, replicas=prefill, decode=replace(pool, replicas=decode)
         )
-        name = f"{prefill} prefill + {decode} decode"
-        yield Layout(name, prefill, decode, deployment, pools.cost, _dollars(deployment))
+        kind = f"{prefill} prefill + {decode} decode"
+        yield Layout(kind, prefill, decode, deployment, pools.cost)
         prefill += 1
 
 
 def _aggregated(kind: Engines, count: int) -> Layout:
     deployment = replace(kind.deployment, replicas=count)
-    name = f"{count} aggregated" + (f" ({kind.variant})" if kind.variant else "")
-    return Layout(name, 0, count, deployment, kind.cost, _dollars(deployment))
+    variants = (kind.variant,) if kind.variant else ()
+    return Layout(f"{count} aggregated", 0, count, deployment, kind.cost, variants)
 
 
 def _price(engine: Deployment) -> float:

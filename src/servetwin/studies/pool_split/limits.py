@@ -11,9 +11,12 @@ from servetwin.results import Slo
 from servetwin.results.slo import count_met
 from servetwin.types import RequestTable, Status
 
-__all__ = ["PARTS", "Limit", "limit_of"]
+__all__ = ["PARTS", "REJECTED", "Limit", "limit_of"]
 
 Ints = NDArray[np.int64]
+
+REJECTED = "rejected"
+HALF = 0.5
 
 PARTS = {
     "queue": "queueing",
@@ -23,9 +26,9 @@ PARTS = {
     "decode_queue": "waiting to decode",
     "transfer": "KV transfer",
     "preemption": "preemption",
-    "rejected": "rejected",
+    REJECTED: "rejected",
 }
-"""What time goes into, in words."""
+"""What time goes into, or why there is none, in words."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +38,35 @@ class Limit:
     name: str
     """ttft, tpot or e2e."""
     parts: dict[str, float]
-    """By PARTS, the share of the time that the metric counts, over requests that miss it."""
+    """By PARTS: of the time that the metric counts, the share of each, over the completed
+    requests that miss it."""
+    rejected: float = 0.0
+    """Of all requests that miss it, the share that did not complete and has no such time."""
 
     @property
     def cause(self) -> str:
-        """The largest part; empty where no request misses."""
+        """`rejected` or the largest part, as most that miss it are; empty where none does."""
+        if self.rejected > HALF or (self.rejected and not self.parts):
+            return REJECTED
         return max(self.parts, key=lambda name: self.parts[name], default="")
+
+    @property
+    def share(self) -> float:
+        """Of the cause: among the requests where they are rejected, else in their time."""
+        return self.rejected if self.cause == REJECTED else self.parts.get(self.cause, 0.0)
 
 
 def limit_of(table: RequestTable, slo: Slo) -> Limit:
     """Find the objective that fewest requests meet, and where those that miss it spend time."""
     met = count_met(table, slo)
     name = min(slo.limits, key=lambda limit: met[limit])
-    missed = _missed(table, name, slo.limits[name])
-    if not missed.any():
-        refused = np.count_nonzero(table.status == Status.REJECTED)
-        return Limit(name, {"rejected": 1.0} if refused else {})
-    parts = _parts(table, name, missed)
+    late = _missed(table, name, slo.limits[name])
+    misses = len(table) - met[name]
+    rejected = 1 - np.count_nonzero(late) / misses if misses else 0.0
+    parts = _parts(table, name, late) if late.any() else {}
     total = sum(parts.values()) or 1.0
-    return Limit(name, {part: value / total for part, value in parts.items() if value > 0})
+    shares = {part: value / total for part, value in parts.items() if value > 0}
+    return Limit(name, shares, rejected)
 
 
 def _missed(table: RequestTable, name: str, limit: int) -> NDArray[np.bool_]:
@@ -70,11 +83,12 @@ def _missed(table: RequestTable, name: str, limit: int) -> NDArray[np.bool_]:
 
 def _parts(table: RequestTable, name: str, rows: NDArray[np.bool_]) -> dict[str, float]:
     before, after = _before_first_token(table, rows), _after_first_token(table, rows)
-    if name == "ttft":
-        return before
-    if name == "tpot":
-        return after
-    return {part: before.get(part, 0.0) + after.get(part, 0.0) for part in (*before, *after)}
+    chosen = {"ttft": (before,), "tpot": (after,), "e2e": (before, after)}[name]
+    sums = dict.fromkeys(PARTS, 0.0)
+    for parts in chosen:
+        for part, values in parts.items():
+            sums[part] += float(values.mean())
+    return sums
 
 
 def _column(table: RequestTable, name: str, rows: NDArray[np.bool_]) -> Ints:
@@ -84,7 +98,8 @@ def _column(table: RequestTable, name: str, rows: NDArray[np.bool_]) -> Ints:
     return np.asarray(values[rows])
 
 
-def _before_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[str, float]:
+def _before_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[str, Ints]:
+    """Parts of the TTFT of each of `rows`, picoseconds; they add up to it."""
     arrival, scheduled, first = (
         _column(table, name, rows) for name in ("arrival", "first_scheduled", "first_token")
     )
@@ -92,29 +107,41 @@ def _before_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[st
     loads = _column(table, "kv_transfer", rows) - _column(table, "handover_transfer", rows)
     wait = scheduled - arrival
     loads = np.minimum(loads, wait)
-    return _means(
-        queue=wait - loads,
-        transfer=loads,
-        own_prefill=own,
-        others_prefill=first - scheduled - own,
-    )
+    preempted = _column(table, "preempted_time", rows) - _preempted_later(table, rows)
+    return {
+        "queue": wait - loads,
+        "transfer": loads,
+        "own_prefill": own,
+        "others_prefill": first - scheduled - own - preempted,
+        "preemption": preempted,
+    }
 
 
-def _after_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[str, float]:
-    """Preemption before the first token, which is rare, counts here too."""
-    first, finish = (_column(table, name, rows) for name in ("first_token", "finish"))
+def _after_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[str, Ints]:
+    """Parts of the time from first to last token of each of `rows`, picoseconds."""
     handover, moving = (_column(table, name, rows) for name in ("handover", "handover_transfer"))
-    decode, preempted = (_column(table, name, rows) for name in ("decode_time", "preempted_time"))
     moving = np.minimum(moving, handover)
-    others = np.maximum(finish - first - handover - decode - preempted, 0)
-    return _means(
-        decode=decode,
-        others_prefill=others,
-        decode_queue=handover - moving,
-        transfer=moving,
-        preemption=preempted,
-    )
+    preempted = _preempted_later(table, rows)
+    return {
+        "decode": _column(table, "decode_time", rows),
+        "others_prefill": _not_decoding(table, rows) - preempted,
+        "decode_queue": handover - moving,
+        "transfer": moving,
+        "preemption": preempted,
+    }
 
 
-def _means(**columns: Ints) -> dict[str, float]:
-    return {name: float(values.mean()) for name, values in columns.items()}
+def _preempted_later(table: RequestTable, rows: NDArray[np.bool_]) -> Ints:
+    """What preemption took after the first token: at most what neither decoding nor handover did.
+
+    A run states one sum for before and after. What does not fit here was before, which is rare.
+    """
+    whole = _column(table, "preempted_time", rows)
+    return np.minimum(whole, np.maximum(_not_decoding(table, rows), 0))
+
+
+def _not_decoding(table: RequestTable, rows: NDArray[np.bool_]) -> Ints:
+    """From first to last token, what prompts of others and preemption took."""
+    names = ("finish", "first_token", "handover", "decode_time")
+    finish, first, handover, decode = (_column(table, name, rows) for name in names)
+    return finish - first - handover - decode

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from threading import Event
 
 import numpy as np
 
@@ -85,30 +86,40 @@ class Found:
         """Of the best rate; 0 where there is none."""
         return 0.0 if self.best is None else self.best.goodput
 
+    @property
+    def standing(self) -> tuple[float, bool, float]:
+        """What ranks layouts: the rate; of equal ones, a budget that nobody had to tune is better.
+
+        Goodputs at one rate differ by a request or two.
+        """
+        rate = 0.0 if self.best is None else self.best.rate
+        return rate, not self.layout.tuned, self.goodput
+
 
 def search(
-    layouts: Sequence[Layout], question: Question, done: Callable[[int], None] = lambda _: None
+    layouts: Sequence[Layout], question: Question, done: Callable[[Found], None] = lambda _: None
 ) -> list[Found]:
-    """Ask every layout, as many at once as there are cores; `done` counts those finished."""
-    finished = 0
+    """Ask every layout, as many at once as there are cores; `done` is told each that finishes.
 
-    def ask(layout: Layout) -> Found:
-        nonlocal finished
-        found = _Search(layout, question).run()
-        finished += 1
-        done(finished)
-        return found
-
-    first = ask(layouts[0])  # compiles the simulator where that is due, once
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [first, *pool.map(ask, layouts[1:])]
+    KeyboardInterrupt ends all of it.
+    """
+    stop = Event()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        futures = [pool.submit(_Search(layout, question, stop).run) for layout in layouts]
+        for future in as_completed(futures):
+            done(future.result())
+        return [future.result() for future in futures]
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Search:
     """Trials of one layout, none of them twice."""
 
-    def __init__(self, layout: Layout, question: Question) -> None:
-        self.layout, self.question = layout, question
+    def __init__(self, layout: Layout, question: Question, stop: Event) -> None:
+        self.layout, self.question, self.stop = layout, question, stop
         self.trials: dict[float, Trial] = {}
         self.notes: dict[str, None] = {}
 
@@ -157,10 +168,16 @@ class _Search:
         return self.trials[rate].met["all"] >= self.question.slo.share
 
     def _try(self, rate: float) -> Trial:
+        self._go_on()
         layout, question = self.layout, self.question
-        run = simulate(layout.deployment, question.workload_at(rate), layout.cost, question.options)
+        options = replace(question.options, progress=self._go_on)
+        run = simulate(layout.deployment, question.workload_at(rate), layout.cost, options)
         self.notes |= dict.fromkeys(run.notes)
         return _trial(run, rate, question.slo)
+
+    def _go_on(self, _: int = 0) -> None:
+        if self.stop.is_set():
+            raise CancelledError
 
 
 def _rate(exponent: int) -> float:

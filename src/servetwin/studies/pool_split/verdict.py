@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from servetwin.errors import counted
 from servetwin.results import Slo
-from servetwin.studies.pool_split.limits import PARTS
+from servetwin.studies.pool_split.limits import PARTS, REJECTED
 from servetwin.studies.pool_split.search import STEP, Found
+from servetwin.studies.pool_split.tuning import Contest
 from servetwin.units import PS_PER_S
 
 __all__ = ["best_of", "limited_by", "objectives", "verdict"]
 
 
-def best_of(found: Sequence[Found], aggregated: bool) -> Found:
-    """The one with most goodput of all splits, or of all that are aggregated."""
+def best_of(found: Sequence[Found], aggregated: bool) -> Found | None:
+    """The best of all splits, or of all that are aggregated; None of none."""
     kind = [item for item in found if item.layout.aggregated == aggregated]
-    return max(kind, key=lambda item: item.goodput)
+    return max(kind, key=lambda item: item.standing, default=None)
 
 
 def objectives(slo: Slo) -> str:
@@ -38,13 +40,20 @@ def limited_by(found: Found) -> str:
     return f"{limit.name.upper()}{cause}"
 
 
-def verdict(found: Sequence[Found]) -> list[str]:
+def verdict(contest: Contest) -> list[str]:
     """Say which layout carries most, by how much, and why neither kind carries more."""
-    split, whole = best_of(found, aggregated=False), best_of(found, aggregated=True)
+    split, whole = best_of(contest.found, aggregated=False), best_of(contest.found, aggregated=True)
+    told = []
+    if contest.interrupted:
+        count = counted(len(contest.found), "deployment")
+        told = [f"Interrupted after {count}: better ones may be missing."]
+    if split is None or whole is None:
+        return [*told, *(_why(item) for item in (whole, split) if item), *contest.edges]
     if not split.goodput and not whole.goodput:
-        return ["At no rate does any deployment meet the objectives.", _why(whole), _why(split)]
+        best = "At no rate does any deployment meet the objectives."
+        return [*told, best, _why(whole), _why(split)]
     winner, loser = (split, whole) if split.goodput > whole.goodput else (whole, split)
-    return [_compared(winner, loser), _why(winner), _why(loser)]
+    return [*told, _compared(winner, loser), _why(winner), _why(loser), *contest.edges]
 
 
 def _compared(winner: Found, loser: Found) -> str:
@@ -71,5 +80,6 @@ def _why(found: Found) -> str:
     )
     if not limit.cause:
         return f"{text}."
-    share = limit.parts[limit.cause]
-    return f"{text}; of the time of those that miss it, {share:.0%} is {PARTS[limit.cause]}."
+    if limit.cause == REJECTED:
+        return f"{text}; {limit.share:.0%} of those that miss it are rejected."
+    return f"{text}; of the time of those that miss it, {limit.share:.0%} is {PARTS[limit.cause]}."

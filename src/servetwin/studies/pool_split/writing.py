@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from servetwin.errors import counted
 from servetwin.results import Slo
-from servetwin.studies.pool_split.limits import PARTS
+from servetwin.studies.pool_split.limits import PARTS, REJECTED
 from servetwin.studies.pool_split.search import STEP, Found, Trial
+from servetwin.studies.pool_split.tuning import Contest
 from servetwin.studies.pool_split.verdict import best_of, limited_by, objectives, verdict
 
 __all__ = ["NAMES", "describe", "print_pools", "write_pools"]
@@ -18,17 +20,21 @@ SCHEMA = "servetwin.pools/1"
 NAMES = ("pools.csv", "pools.png", "pools.html", "pools.json")
 """The last marks the others as complete."""
 
-HEADS = ("deployment", "rate/s", "goodput", "TTFT s", "TPOT ms", "$/h", "limited by")
+HEADS = ("deployment", "goodput", "TTFT s", "TPOT ms", "$/h", "limited by")
 PRICE = HEADS.index("$/h")
 NONE = "-"
 
 
-def describe(found: Sequence[Found], slo: Slo, about: Mapping[str, Any]) -> dict[str, Any]:
+def describe(contest: Contest, slo: Slo, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of pools.json.
 
     `about` holds `provenance`, `config`, `workload` and `notes`, as in a summary.
     """
+    found = contest.found
+    refused = max((item.best.rejected for item in found if item.best), default=0)
     notes = [note for item in found for note in item.notes]
+    notes += [f"{counted(refused, 'request')} rejected: meets no objective"] if refused else []
+    shown = {item.layout.name for item in _shown(found)}
     return {
         "schema": SCHEMA,
         "kind": "simulated",
@@ -36,12 +42,32 @@ def describe(found: Sequence[Found], slo: Slo, about: Mapping[str, Any]) -> dict
         "slo": {**{f"{name}_s": ps / 1e12 for name, ps in slo.limits.items()}, "p": slo.share},
         "objectives": objectives(slo),
         "rate_step": STEP,
-        "best_split": best_of(found, aggregated=False).layout.name,
-        "best_aggregated": best_of(found, aggregated=True).layout.name,
-        "layouts": [_row(item) for item in found],
-        "verdict": verdict(found),
+        "interrupted": contest.interrupted,
+        "best_split": _best_name(found, aggregated=False),
+        "best_aggregated": _best_name(found, aggregated=True),
+        "layouts": [{**_row(item), "shown": item.layout.name in shown} for item in found],
+        "verdict": verdict(contest),
         "notes": list(dict.fromkeys((*about["notes"], *notes))),
     }
+
+
+def _best_name(found: Sequence[Found], *, aggregated: bool) -> str | None:
+    best = best_of(found, aggregated)
+    return None if best is None else best.layout.name
+
+
+def _shown(found: Sequence[Found]) -> list[Found]:
+    """Each number of engines with the budget that is best for it, and aggregated ones untuned."""
+    best: dict[tuple[str, str], Found] = {}
+    untuned = []
+    for item in found:
+        layout = item.layout
+        kind = layout.kind, layout.deployment.accelerator.name
+        if kind not in best or item.standing > best[kind].standing:
+            best[kind] = item
+        if layout.aggregated and not layout.tuned:
+            untuned.append(item)
+    return [*best.values(), *untuned]
 
 
 def _row(found: Found) -> dict[str, Any]:
@@ -52,6 +78,7 @@ def _row(found: Found) -> dict[str, Any]:
         "kind": "aggregated" if layout.aggregated else "pools",
         "prefill_engines": layout.prefill,
         "decode_engines": layout.decode,
+        "max_num_batched_tokens": layout.tokens,
         "devices": layout.deployment.devices,
         "usd_per_hour": layout.price,
         "rate_rps": best and best.rate,
@@ -73,7 +100,8 @@ def _beyond(trial: Trial | None) -> dict[str, Any]:
     return {
         "failing_rate_rps": trial and trial.rate,
         **{f"failing_met_{name}": met.get(name) for name in ("ttft", "tpot", "e2e", "all")},
-        **{f"failing_{name}": parts.get(name) for name in PARTS},
+        **{f"failing_{name}": parts.get(name) for name in PARTS if name != REJECTED},
+        f"failing_{REJECTED}": trial and trial.limit.rejected,
     }
 
 
@@ -102,6 +130,7 @@ def _chart(content: Mapping[str, Any]) -> Any:
             "shown": f"{row['goodput_rps']:.3g}" if row["goodput_rps"] else "none",
         }
         for row in content["layouts"]
+        if row["shown"]
     ]
     return goodput_bars(rows, _title(content), f"{_source(content)}; {content['objectives']}")
 
@@ -159,7 +188,6 @@ def _cells(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             row["layout"],
-            _number(row["rate_rps"]),
             _number(row["goodput_rps"] or None),
             _number(row["ttft_s"]),
             _number(row["tpot_s"], 1e3),
@@ -167,6 +195,7 @@ def _cells(content: Mapping[str, Any]) -> list[tuple[str, ...]]:
             row["limited_by"],
         )
         for row in content["layouts"]
+        if row["shown"]
     ]
 
 
@@ -213,8 +242,12 @@ def print_pools(content: Mapping[str, Any], console: Any) -> None:
 
 def _legend(content: Mapping[str, Any]) -> str:
     share = content["slo"]["p"] * 100
+    tried = sorted({row["max_num_batched_tokens"] for row in content["layouts"]})
+    tuned = "; (n): so many tokens an iteration, where more or less than usual is best"
+    if len(tried) > 1:
+        tuned += f", of {tried[0]:,} to {tried[-1]:,}"
     return (
-        f"rate: the highest, on a grid with steps of {STEP:.1%}, that meets the objectives; "
-        f"goodput: requests/s of it that do; TTFT, TPOT: what {share:g} % stay within there; "
-        "limited by: what gives way at the next rate; (n): tokens an iteration may process."
+        f"goodput: requests/s within the objectives, at the highest rate that meets them (rates "
+        f"lie {STEP:.1%} apart); TTFT, TPOT: what {share:g} % stay within there; limited by: what "
+        f"gives way at the next rate{tuned}."
     )

@@ -18,6 +18,7 @@ from servetwin.studies.fidelity.points import deploy, in_pools
 from servetwin.studies.pool_split import limits
 from servetwin.studies.pool_split.layouts import Engines, Layout, layouts_of
 from servetwin.studies.pool_split.search import STEP, Found, Question, search
+from servetwin.studies.pool_split.tuning import Contest
 from servetwin.studies.pool_split.verdict import best_of, limited_by, verdict
 from servetwin.types import RequestTable, Workload
 from servetwin.workload import at_rate, parse_arrivals
@@ -51,7 +52,7 @@ def question(slo: Slo = SLO, rates: tuple[float, ...] = ()) -> Question:
 @pytest.fixture(scope="module")
 def found() -> list[Found]:
     whole, pools = engines()
-    return search(layouts_of([whole], pools, 4), question())
+    return search(layouts_of(whole, pools, 4), question())
 
 
 def share(layout: Layout, rate: float) -> float:
@@ -65,22 +66,21 @@ def share(layout: Layout, rate: float) -> float:
 
 def test_splits_of_equal_engines() -> None:
     whole, pools = engines()
-    layouts = layouts_of([whole, replace(whole, variant="512")], pools, 4)
+    layouts = layouts_of(whole, pools, 4)
     assert [layout.name for layout in layouts] == [
         "4 aggregated",
-        "4 aggregated (512)",
         "1 prefill + 3 decode",
         "2 prefill + 2 decode",
         "3 prefill + 1 decode",
     ]
     assert {layout.deployment.devices for layout in layouts} == {4}
     assert {layout.price for layout in layouts} == {4 * 1.95}
-    assert [layout.aggregated for layout in layouts] == [True, True, False, False, False]
+    assert [layout.aggregated for layout in layouts] == [True, False, False, False]
 
 
 def test_splits_of_unequal_engines_cost_at_most_the_same() -> None:
     whole, pools = engines("H100-SXM", "A100-80GB")
-    layouts = layouts_of([whole], pools, 4)
+    layouts = layouts_of(whole, pools, 4)
     budget = 4 * 3.99
     assert [layout.name for layout in layouts] == [
         "4 aggregated",
@@ -95,25 +95,25 @@ def test_splits_of_unequal_engines_cost_at_most_the_same() -> None:
 
 
 def test_prices_are_needed_only_where_engines_differ() -> None:
-    assert layouts_of([engines("H20")[0]], engines("H20", "H20")[1], 2)[0].price is None
+    assert layouts_of(engines("H20")[0], engines("H20", "H20")[1], 2)[0].price is None
     whole, pools = engines("A100-80GB", "H20")
     with pytest.raises(InputError, match="H20: the catalog has no price"):
-        layouts_of([whole], pools, 4)
+        layouts_of(whole, pools, 4)
 
 
 def test_one_engine_cannot_be_split() -> None:
     with pytest.raises(InputError, match="1 engine: too few"):
-        layouts_of([engines()[0]], engines()[1], 1)
+        layouts_of(engines()[0], engines()[1], 1)
 
 
 def test_money_that_does_not_buy_both_is_named_as_the_cause() -> None:
     whole, pools = engines(other="H100-SXM")
     with pytest.raises(InputError, match="does not buy one of them and a decode engine") as told:
-        layouts_of([whole], pools, 1)
+        layouts_of(whole, pools, 1)
     needed = int(str(told.value).split("--engines ")[2].split()[0])
     with pytest.raises(InputError, match="does not buy"):
-        layouts_of([whole], pools, needed - 1)
-    assert any(layout.prefill for layout in layouts_of([whole], pools, needed))
+        layouts_of(whole, pools, needed - 1)
+    assert any(layout.prefill for layout in layouts_of(whole, pools, needed))
 
 
 def test_the_best_rate_meets_and_the_next_does_not(found: list[Found]) -> None:
@@ -128,7 +128,7 @@ def test_the_best_rate_meets_and_the_next_does_not(found: list[Found]) -> None:
 
 def test_equal_questions_get_equal_answers(found: list[Found]) -> None:
     whole, pools = engines()
-    again = search(layouts_of([whole], pools, 4), question())
+    again = search(layouts_of(whole, pools, 4), question())
     assert [(item.best, item.beyond) for item in again] == [
         (item.best, item.beyond) for item in found
     ]
@@ -139,32 +139,32 @@ def test_given_rates_are_the_only_ones() -> None:
     asked = question(rates=(1.0, 2.0, 500.0))
     rates = [
         (item.best and item.best.rate, item.beyond and item.beyond.rate)
-        for item in search(layouts_of([whole], pools, 4), asked)
+        for item in search(layouts_of(whole, pools, 4), asked)
     ]
     assert set(rates) == {(2.0, 500.0)}
-    [low, *_] = search(layouts_of([whole], pools, 4), question(rates=(1.0,)))
+    [low, *_] = search(layouts_of(whole, pools, 4), question(rates=(1.0,)))
     assert low.beyond is None
     assert limited_by(low) == ""
 
 
 def test_objectives_nobody_meets_have_no_rate() -> None:
     whole, pools = engines()
-    items = search(layouts_of([whole], pools, 4), question(parse_slo("ttft=1us")))
+    items = search(layouts_of(whole, pools, 4), question(parse_slo("ttft=1us")))
     assert {item.best for item in items} == {None}
     assert {item.goodput for item in items} == {0.0}
-    assert verdict(items)[0] == "At no rate does any deployment meet the objectives."
+    assert verdict(Contest(items))[0] == "At no rate does any deployment meet the objectives."
     assert limited_by(items[0]) == "TTFT: own prompt"
 
 
 def test_objectives_everybody_meets_are_refused() -> None:
     whole, pools = engines()
     with pytest.raises(InputError, match="nothing limits it"):
-        search(layouts_of([whole], pools, 4), question(parse_slo("ttft=9000s")))
+        search(layouts_of(whole, pools, 4), question(parse_slo("ttft=9000s")))
 
 
 def table(name: str, rate: float = 30.0) -> RequestTable:
     whole, pools = engines()
-    layouts = layouts_of([whole], pools, 4)
+    layouts = layouts_of(whole, pools, 4)
     layout = next(item for item in layouts if item.name == name)
     workload = at_rate(requests(), rate)
     return simulate(layout.deployment, workload, layout.cost, OPTIONS).requests
@@ -205,10 +205,11 @@ def test_the_limit_is_what_fewest_meet() -> None:
 
 def test_the_verdict_names_winner_and_reasons(found: list[Found]) -> None:
     winner = max(found, key=lambda item: item.goodput)
-    first, *why = verdict(found)
+    first, *why = verdict(Contest(found))
     assert first.startswith(f"Best: {winner.layout.name}, {winner.goodput:.3g} requests/s")
     for aggregated in (True, False):
         best = best_of(found, aggregated)
+        assert best is not None
         assert best.layout.aggregated == aggregated
         assert any(line.startswith(f"{best.layout.name} at ") for line in why)
 
@@ -223,14 +224,14 @@ def test_the_verdict_says_how_much_more(found: list[Found]) -> None:
     assert split.goodput
     assert whole.goodput
     same = scaled(split, whole.goodput / split.goodput)
-    assert "the distance of two rates, as much as" in verdict([whole, same])[0]
+    assert "the distance of two rates, as much as" in verdict(Contest([whole, same]))[0]
     assert (
         ": 50% more than 4 aggregated, the best aggregated deployment"
-        in (verdict([whole, scaled(same, 1.5)])[0])
+        in (verdict(Contest([whole, scaled(same, 1.5)]))[0])
     )
     assert (
         ": 3.0 times as much as 2 prefill + 2 decode, the best split"
-        in (verdict([scaled(whole, 3.0), same])[0])
+        in (verdict(Contest([scaled(whole, 3.0), same]))[0])
     )
     nothing = replace(split, best=None)
-    assert "no split meets them at any rate" in verdict([whole, nothing])[0]
+    assert "no split meets them at any rate" in verdict(Contest([whole, nothing]))[0]
