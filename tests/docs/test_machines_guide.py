@@ -1,0 +1,56 @@
+"""The figures of the guide on machines of several kinds are those of the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servetwin.cli.build import prepare
+from servetwin.cli.settings import RunSettings
+from servetwin.results import summary
+from servetwin.sim import SimOptions, simulate
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "machines.md"
+BASE = {"model": "meta-llama/Llama-3.1-8B", "workload": "azure-conv", "requests": 3000}
+MIXED = {"gpu": "H100-SXM", "replicas": 2, "also": ["A100-80GB:3"], "rps": 30}
+SLOW = {"gpu": "A100-80GB", "replicas": 3, "also": ["A100-80GB,speed=0.5"], "rps": 16}
+EVEN = {"gpu": "A100-80GB", "replicas": 4, "rps": 16}
+
+
+def figures(settings: dict[str, Any]) -> str:
+    """TTFT and TPOT at P99, and mean and P99 of E2E, as cells of a table."""
+    prepared = prepare(RunSettings(**(BASE | settings)))
+    run = simulate(prepared.deployment, prepared.workload, prepared.cost, SimOptions())
+    metrics = summary(run)["metrics"]
+    groups, e2e = metrics["groups"], metrics["e2e_latency_s"]
+    ttft, tpot = metrics["ttft_ms"]["p99"] / 1e3, metrics["tpot_ms"]["p99"]
+    cells = [f"{ttft:.2f} s", f"{tpot:.0f} ms", f"{e2e['mean']:.1f} s", f"{e2e['p99']:.1f} s"]
+    share = f"{groups[-1]['share'] * 100:.0f} %" if groups else "25 %"
+    return " | ".join([share, *cells])
+
+
+@pytest.mark.parametrize(
+    "router", ["round-robin", "power-of-two", "least-outstanding", "least-tokens"]
+)
+def test_the_table_of_routers(router: str) -> None:
+    row = f"| `{router}` | {figures({**MIXED, 'router': router})} |"
+    assert row in GUIDE.read_text("utf-8"), row
+
+
+@pytest.mark.parametrize(
+    ("label", "settings"),
+    [
+        ("all at full speed, `round-robin`", {**EVEN, "router": "round-robin"}),
+        ("one at half, `round-robin`", {**SLOW, "router": "round-robin"}),
+        ("one at half, `least-outstanding`", {**SLOW, "router": "least-outstanding"}),
+        ("without it, `least-outstanding`", {**EVEN, "replicas": 3, "router": "least-outstanding"}),
+    ],
+)
+def test_the_table_of_the_slow_machine(label: str, settings: dict[str, Any]) -> None:
+    cells = figures(settings)
+    if settings["replicas"] == 3 and "also" not in settings:
+        cells = cells.replace("25 %", "-", 1)
+    row = f"| {label} | {cells} |"
+    assert row in GUIDE.read_text("utf-8"), row
