@@ -1,7 +1,9 @@
 """How InferenceX starts its engines, from its public scripts (`benchmarks/` of the repository).
 
 Rows of the data name model, format, GPU and parallelism; the scripts say the rest. They changed
-over time, and a row does not say which version it comes from: these are those of early 2026.
+over time, and a row does not say which version it comes from. Where the version at hand cannot
+be the one that ran (a limit of running requests under which half of the users of a row would
+have waited for minutes, when they waited for a second) the setting is left as others have it.
 """
 
 from __future__ import annotations
@@ -58,11 +60,7 @@ def script_of(row: Started) -> Script:
 
 
 def _vllm(row: Started) -> Script:
-    """Their limits of sequences are the number of users, or above.
-
-    Where a script says nothing of the KV cache its format is the checkpoint's: 8 bits in those
-    of 4 bits, 16 bits else.
-    """
+    """Their limits of sequences are the number of users, or above."""
     if row.model in GPT_OSS:
         eight_bits = not row.gpu.startswith("H100")
         return Script(
@@ -71,10 +69,11 @@ def _vllm(row: Started) -> Script:
     if row.model in LLAMA:
         return Script(gpu_memory_utilization=0.9)
     if row.model in MINIMAX:
-        share = 0.9 if row.gpu.startswith("H100") else 0.95
-        return Script(gpu_memory_utilization=share, eight_bit_kv=row.weights == "fp4")
+        if row.gpu.startswith("H100"):
+            return Script(gpu_memory_utilization=0.9, eight_bit_kv=False)
+        return Script()
     if row.model in KIMI:
-        return Script(gpu_memory_utilization=0.9, eight_bit_kv=row.weights == "fp4")
+        return Script(eight_bit_kv=row.weights == "fp4")
     return Script()
 
 
@@ -90,11 +89,9 @@ def _sglang(row: Started) -> Script:
     if row.model in DEEPSEEK:
         if row.weights == "fp4":
             return Script(16_384, 256, polled=looks)
-        return Script(8192, 32, polled=often) if row.tp == 4 else Script(32_768, 128, polled=looks)
+        return Script(8192, 32, polled=often) if row.tp == 4 else Script(32_768, 256, polled=looks)
     if row.model in QWEN:
-        if row.weights == "fp4":
-            return Script(32_768, max(128, row.users), polled=seldom)
-        return Script(32_768, 128, polled=looks)
+        return Script(32_768, polled=seldom if row.weights == "fp4" else looks)
     if row.model in GLM:
         return Script(32_768, polled=often if row.weights == "fp4" else 0)
     return Script()
