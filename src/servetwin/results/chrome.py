@@ -63,8 +63,13 @@ def _about(run: RunResult, rows: NDArray[np.int64]) -> dict[str, str]:
 def _events(run: RunResult, rows: NDArray[np.int64]) -> Iterator[Event]:
     table = run.requests
     replicas = np.unique([_first_replica(table)[rows], table.replica[rows]]).tolist()
+    kinds = {
+        replica: f", {group['gpu']}"
+        for group in run.groups or ()
+        for replica in range(group["first"], group["first"] + group["replicas"])
+    }
     for replica in replicas:
-        name = {"name": f"replica {replica}"}
+        name = {"name": f"replica {replica}{kinds.get(replica, '')}"}
         yield {"ph": "M", "name": "process_name", "pid": replica + 1, "tid": 0, "args": name}
     yield from _request_events(table, rows)
     yield from _decode_events(table, rows)

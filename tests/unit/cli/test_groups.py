@@ -141,6 +141,13 @@ def test_every_gpu_has_its_own_price_and_power(mixed: RunResult) -> None:
     assert np.unique(timeline.replica).size == 6
 
 
+def test_a_trace_names_the_gpu_of_each_replica(mixed: RunResult, tmp_path: Path) -> None:
+    write_run(mixed, tmp_path, chrome_trace=True)
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    names = [event["args"]["name"] for event in events if event["ph"] == "M"]
+    assert names[1:3] == ["replica 1, H100-SXM", "replica 2, A100-80GB"]
+
+
 def test_intervals_are_those_of_the_least_certain_kind() -> None:
     """A device of another vendor than the fitted ones widens them."""
 
