@@ -143,3 +143,38 @@ def test_one_kind_in_two_groups_is_one_group(caching: bool) -> None:
         shape = Shape("vllm", router, caching=caching)
         try_examples(check, sim_inputs(shape), 12, number)
     assert tried >= 20
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_replica_does_what_it_would_alone(scheduler: str) -> None:
+    """Given who was sent there, and when: the other kinds do not matter."""
+    compared = 0
+
+    def check(inputs: SimInputs) -> None:
+        nonlocal compared
+        if inputs.workload.closed_loop:
+            return
+        found = kernel.run(inputs)
+        homes = [group for group in inputs.groups for _ in range(group.replicas)]
+        for home, group in enumerate(homes):
+            sent = np.flatnonzero(found.replica == home)
+            if not sent.size:
+                continue
+            load = inputs.workload
+            part = replace(
+                load,
+                arrival=load.arrival[sent],
+                input_tokens=load.input_tokens[sent],
+                output_tokens=load.output_tokens[sent],
+                parent=None,
+                think_time=None,
+            )
+            alone = kernel.run(replace(group, workload=part, replicas=1))
+            for name in ("first_scheduled", "first_token", "finish", "preemptions"):
+                expected, own = getattr(alone, name), getattr(found, name)[sent]
+                np.testing.assert_array_equal(own, expected, err_msg=name)
+            compared += 1
+
+    for number, router in enumerate(("round-robin", "least-tokens")):
+        try_examples(check, grouped_inputs(Shape(scheduler, router)), 12, number)
+    assert compared >= 20
