@@ -42,7 +42,7 @@ TIERS = st.lists(
 
 
 @st.composite
-def failing_inputs(draw: st.DrawFn, shape: Shape, *, replicated: bool) -> SimInputs:
+def failing_inputs(draw: st.DrawFn, shape: Shape, copies: str) -> SimInputs:
     """A case whose engines fail now and then, pipelines and tiers now and then."""
     inputs = draw(sim_inputs(shape))
     if draw(st.integers(0, 3)) == 0:
@@ -56,16 +56,22 @@ def failing_inputs(draw: st.DrawFn, shape: Shape, *, replicated: bool) -> SimInp
         )
     if inputs.prefixes is not None and draw(st.booleans()):
         inputs = replace(inputs, tiers=draw(TIERS))
-    return replace(inputs, failures=draw(failures(inputs, replicated=replicated)))
+    if copies == "neighbour" and inputs.engines == 1:
+        inputs = replace(inputs, replicas=2 * inputs.replicas, stages=_twice(inputs.stages))
+    return replace(inputs, failures=draw(failures(inputs, copies)))
+
+
+def _twice(stages: Stages | None) -> Stages | None:
+    return None if stages is None else replace(stages, engines=2)
 
 
 @st.composite
-def failures(draw: st.DrawFn, inputs: SimInputs, *, replicated: bool) -> Failures:
+def failures(draw: st.DrawFn, inputs: SimInputs, copies: str) -> Failures:
     """Failures within about the time that the run takes without them, often at a boundary."""
     calm = kernel.run(replace(inputs, snapshot_interval=0))
     times = np.concatenate([calm.first_token, calm.finish, calm.arrival])
     end = max(1, int(times.max()))
-    count = draw(st.integers(1, 6))
+    count = draw(st.integers(1, 6 if copies != "neighbour" else 12))
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     drawn = rng.integers(0, end + end // 2 + 2, count)
     chosen = np.where(rng.random(count) < 0.3, rng.choice(times[times >= 0], count), drawn)
@@ -76,7 +82,8 @@ def failures(draw: st.DrawFn, inputs: SimInputs, *, replicated: bool) -> Failure
         tuple(rng.integers(0, inputs.engines, count).tolist()),
         detect=draw(st.sampled_from([0, 1, scale, 5 * scale])),
         restart=draw(st.sampled_from([0, 1, 3 * scale, 10 * scale])),
-        replicated=replicated,
+        replicated=copies != "none",
+        neighbour=copies == "neighbour",
         restore_block=draw(st.sampled_from([0, 1, 7])),
         lag=draw(st.sampled_from([0, 1, 3])),
         reroute=draw(st.integers(0, 3)) > 0,
@@ -92,6 +99,7 @@ def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:
     for name, number in zip(LOSSES, found.losses.tolist(), strict=True):
         seen[name] += number
     seen["begun anew"] += int((found.retries > 0).sum())
+    seen["fail at once"] += len(found.outages) > len(np.unique(found.outages[:, 0]))
     seen["more than once"] += int((found.retries > 1).sum())
     seen["async"] += inputs.lag
     seen["lanes"] += inputs.replicas > inputs.engines
@@ -101,9 +109,9 @@ def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:
     seen["preempting"] += bool(found.preemptions.any())
 
 
-@pytest.mark.parametrize("replicated", [True, False])
+@pytest.mark.parametrize("copies", ["none", "host", "neighbour"])
 def test_kernel_equals_reference_with_failures(
-    replicated: bool, capsys: pytest.CaptureFixture[str]
+    copies: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: Counter[str] = Counter()
 
@@ -115,18 +123,18 @@ def test_kernel_equals_reference_with_failures(
 
     for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
         shape = Shape(scheduler, router, caching=number % 2 == 0)
-        inputs = failing_inputs(shape, replicated=replicated)
+        inputs = failing_inputs(shape, copies)
         try_examples(check, inputs, EXAMPLES.get(scheduler, 5), number)
 
     with capsys.disabled():
-        print(f"\nkernel == reference, copies {replicated}: {dict(seen)}")
+        print(f"\nkernel == reference, copies {copies}: {dict(seen)}")
     assert seen["examples"] >= 200
     for what in ("failures", "interrupted", "rerouted"):
         assert seen[what] >= 0.8 * seen["examples"], what
     for what in ("async", "lanes", "caching", "tiers", "closed loop", "preempting"):
         assert seen[what] >= 0.08 * seen["examples"], what
     lost = ("prompts", "prompt_tokens", "output_tokens", "begun anew", "more than once")
-    assert all((seen[what] == 0) == replicated for what in lost)
+    assert all((seen[what] == 0) == (copies == "host") for what in lost)
 
 
 def without_failures(found: Outcome) -> Outcome:
@@ -170,7 +178,7 @@ def test_with_copies_one_engine_only_falls_behind() -> None:
 
     for number, scheduler in enumerate(SCHEDULERS):
         shape = Shape(scheduler, "round-robin", caching=number % 2 == 0)
-        try_examples(check, failing_inputs(shape, replicated=True), 25, number)
+        try_examples(check, failing_inputs(shape, "host"), 25, number)
     assert seen["delayed"] >= 20
 
 
@@ -188,4 +196,4 @@ def test_the_kernels_caches_are_sound_after_every_event(scheduler: str) -> None:
         assert not state.outstanding_tokens.any()
 
     shape = Shape(scheduler, "cache-aware", caching=True)
-    try_examples(check, failing_inputs(shape, replicated=False), 15, 0)
+    try_examples(check, failing_inputs(shape, "none"), 15, 0)

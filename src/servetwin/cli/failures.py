@@ -34,6 +34,7 @@ def failures_of(settings: RunSettings) -> FailureModel | None:
         detect=_time("detect", settings.detect),
         restart=None if settings.restart is None else _time("restart", settings.restart),
         copies=_copies(settings),
+        on_neighbour=settings.kv_replication == "neighbour",
         lag=settings.replication_lag,
         reroute=settings.reroute,
     )

@@ -66,6 +66,11 @@ def _check(deployment: Deployment, model: FailureModel) -> None:
         raise InputError("failures are simulated with one pool only: leave --decode-replicas away")
     if deployment.settings.by_priority:
         raise InputError("failures are simulated with --scheduling-policy fcfs only")
+    if model.on_neighbour and deployment.replicas == 1:
+        raise InputError(
+            "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or "
+            "--kv-replication host"
+        )
     for time, engine in model.at:
         if engine >= deployment.replicas:
             raise InputError(
@@ -91,6 +96,7 @@ def _plan(model: FailureModel, deployment: Deployment, cost: CostModel) -> Failu
         detect=model.detect,
         restart=restart,
         replicated=model.copies is not None,
+        neighbour=model.copies is not None and model.on_neighbour,
         restore_block=restore,
         lag=model.lag if model.copies is not None else 0,
         reroute=model.reroute,

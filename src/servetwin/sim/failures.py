@@ -26,6 +26,8 @@ class Failures:
     restart: int
     replicated: bool = False
     """KV blocks have copies elsewhere, so that requests go on where they were."""
+    neighbour: bool = False
+    """The copies lie on the engine of the next number, and are lost with it."""
     restore_block: int = 0
     """To fetch one block in use from its copy."""
     lag: int = 0
@@ -39,10 +41,15 @@ class Failures:
         if min((self.detect, self.restart, self.restore_block, self.lag, *self.times)) < 0:
             raise ValueError("no time of a failure may be negative")
 
+    def holder(self, engine: int, engines: int) -> int:
+        """Which of so many engines has the copies of another."""
+        return (engine + 1) % engines
+
     def outage(self, blocks: int, longest: int) -> int:
         """From a failure until the engine is back, 1 ps at least.
 
-        `blocks` are in use, and the longest iteration in flight takes `longest`.
+        `blocks` that were in use have copies, and so has what the longest iteration in flight
+        began with, which takes `longest`.
         """
         restore = blocks * self.restore_block + self.lag * longest if self.replicated else 0
         return max(1, self.detect + self.restart + restore)

@@ -13,6 +13,7 @@ from servetwin import __version__
 from servetwin.cache import PolicyFactory, PolicyOptions
 from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
+from servetwin.sim.copies import copy_notes
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.frontends import at_the_door, behind
 from servetwin.sim.groups import describe_groups, write_group
@@ -138,7 +139,10 @@ def simulate(
         failures=failures,
         timeline=_timeline(outcome.snapshots, options.snapshot_interval),
         token_gaps=TokenGaps(outcome.gaps) if options.token_gaps else None,
-        notes=notes_of(deployment, cost, inputs),
+        notes=(
+            *notes_of(deployment, cost, inputs),
+            *copy_notes(deployment, cost, workload, outcome, options.snapshot_interval),
+        ),
     )
 
 

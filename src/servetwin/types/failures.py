@@ -23,6 +23,8 @@ class FailureModel:
     """Until the engine runs again; None: as long as its weights take to load, and a start."""
     copies: Link | None = None
     """Over which each device gets a copy of the KV it has lost; None: there are none."""
+    on_neighbour: bool = False
+    """The copies lie on the next engine of the pool, in a ring, instead of in host memory."""
     lag: int = 1
     """Iterations by which the copies are behind."""
     reroute: bool = True

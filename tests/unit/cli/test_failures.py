@@ -52,6 +52,7 @@ def test_copies(where: str, link: str | None, bandwidth: float) -> None:
     assert failures.copies is not None
     assert failures.copies.bandwidth == bandwidth
     assert failures.lag == 3
+    assert failures.on_neighbour == (where == "neighbour")
     assert build_deployment(RunSettings(**resolved(given, deployment)))[0] == deployment
 
 
@@ -86,6 +87,10 @@ def test_what_makes_no_sense_is_told(changed: dict[str, Any], told: str) -> None
     [
         (["--fail-at", "1s:2"], "engine 2 is to fail at 1 s, but engines are numbered from 0 to 1"),
         (["--fail-at", "1s:0", "--decode-replicas", "1"], "failures are simulated with one pool"),
+        (
+            ["--fail-at", "1s:0", "--replicas=1", "--kv-replication=neighbour"],
+            "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or",
+        ),
         (["--mtbf", "1ms"], "--mtbf 0.001s: engines would fail more than 100,000 times in"),
         (["--mtbf", "1h", "--restart", "300h"], "--restart 1.08e+06s: must be at most 10 days"),
     ],

@@ -100,6 +100,21 @@ def test_a_link_without_bandwidth_is_one_line() -> None:
         run(FailureModel(at=((0, 0),), copies=slow))
 
 
+@pytest.mark.parametrize(("interval", "when"), [(PS_PER_S, "busiest 1 s"), (0, "on average")])
+def test_a_link_that_cannot_carry_the_copies_is_a_note(interval: int, when: str) -> None:
+    def notes(bandwidth: float) -> list[str]:
+        link = replace(find_link("PCIe4"), bandwidth=bandwidth)
+        target = replace(DEPLOYMENT, failures=FailureModel(at=((0, 0),), copies=link))
+        result = simulate(target, LOAD, COST, SimOptions(snapshot_interval=interval))
+        return [note for note in result.notes if "copies of it" in note]
+
+    assert notes(31.5e9) == []
+    # Two requests of 900 tokens arrive each second, of 131,072 bytes: 118 MB/s for each engine.
+    (told,) = notes(0.05e9)
+    assert when in told
+    assert "go over 0.05 GB/s" in told
+
+
 def test_nothing_of_failures_where_none_can_be() -> None:
     result = run(None)
     assert result.failures is None

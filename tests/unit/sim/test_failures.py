@@ -179,6 +179,53 @@ def test_with_copies_only_those_who_wait_go_elsewhere(run: Run) -> None:
     assert found.first_token.tolist() == [180, 100, 200]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_copies_go_with_the_neighbour_that_has_them(run: Run, ahead: bool) -> None:
+    plan = failing((250, 0), (255, 1), replicated=True, neighbour=True, restore_block=3)
+    found = run(engines(2, plan, (0, 5), (0, 4), ahead=ahead))
+    # Engine 0 would get its two blocks from engine 1, which fails before; and engine 1 has its
+    # copies on engine 0. Both had two tokens, and both begin anew: the first at 286, where
+    # its restoring was to end, the other at 285, where there is nothing to restore.
+    assert outages(found) == [[250, 0, 286], [255, 1, 285]]
+    assert losses(found) == {
+        "interrupted": 2,
+        "prompts": 2,
+        "prompt_tokens": 20,
+        "output_tokens": 4,
+        "rerouted": 1,
+    }
+    # What began anew at 255 on engine 0 went to engine 1 when that failure was known, at 260.
+    assert found.replica.tolist() == [1, 1]
+    assert found.finish.tolist() == [285 + 500, 285 + 400]
+    assert found.retries is not None
+    assert found.retries.tolist() == [1, 1]
+    kept = run(engines(2, replace(plan, neighbour=False), (0, 5), (0, 4), ahead=ahead))
+    assert losses(kept) == {"interrupted": 2}
+    assert kept.finish.tolist() == [286 + 300, 291 + 200]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_neighbour_that_is_back_has_copies_from_the_next_plan_on(run: Run, ahead: bool) -> None:
+    plan = failing((120, 1), (170, 0), replicated=True, neighbour=True)
+    # Engine 1 is back at 150, but the iteration of engine 0 from 100 on began without copies.
+    found = run(engines(2, plan, (0, 5), ahead=ahead))
+    assert losses(found)["output_tokens"] == 1
+    assert found.finish.tolist() == [180 + 500]  # on engine 1, once the failure is known
+    late = replace(plan, times=(120, 201))
+    found = run(engines(2, late, (0, 5), ahead=ahead))
+    assert losses(found) == {"interrupted": 1}
+    assert found.finish.tolist() == [231 + 300]
+
+
+def test_neighbours_that_fail_at_once_lose_both_copies(run: Run) -> None:
+    plan = failing((150, 0), (150, 1), replicated=True, neighbour=True, reroute=False)
+    found = run(engines(3, plan, (0, 2), (0, 2), (0, 2)))
+    # Engine 2 is up, and has those of engine 1.
+    assert found.retries is not None
+    assert found.retries.tolist() == [1, 0, 0]
+    assert found.finish.tolist() == [180 + 200, 180 + 100, 200]
+
+
 def test_all_engines_may_be_down(run: Run) -> None:
     found = run(engines(2, failing((50, 0), (55, 1)), (0, 1), (0, 1), (70, 1)))
     # At 60 the first is known to be down, so its request goes to the second, which nobody

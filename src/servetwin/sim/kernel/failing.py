@@ -20,7 +20,17 @@ from servetwin.sim.kernel.state import CLOCK_END, FOREVER, SLOTS, Int, Record, S
 from servetwin.sim.kernel.tree import set_time
 from servetwin.types import Status
 
-__all__ = ["begin_anew", "curb", "foresee", "next_failure", "outage", "redo", "run_again", "skip"]
+__all__ = [
+    "begin_anew",
+    "copied_until",
+    "curb",
+    "foresee",
+    "next_failure",
+    "outage",
+    "redo",
+    "run_again",
+    "skip",
+]
 
 OK = int(Status.OK)
 
@@ -31,6 +41,21 @@ def next_failure(state: State, settings: Record, r: Int) -> Int:
     outages, engine = state.outages, r % settings.engines
     at = outages.at[engine]
     return outages.time[at] if at < outages.first[engine + 1] else FOREVER
+
+
+@outlined
+def copied_until(state: State, settings: Record, rep: Record, r: Int) -> Int:
+    """When the copies of what the last plan of a replica found are lost; -1: there are none.
+
+    A neighbour that was up then fails next when it is known to, whatever happens until then.
+    """
+    outages, fault = state.outages, state.outages.fault[0]
+    if fault.replicated == 0 or fault.neighbour == 0:
+        return FOREVER if fault.replicated else np.int64(-1)
+    holder = (r + 1) % settings.engines
+    if outages.back_at[holder] != FOREVER or outages.returned[holder] >= rep.now:
+        return np.int64(-1)
+    return np.int64(next_failure(state, settings, holder))
 
 
 @inlined
@@ -61,20 +86,22 @@ def outage(state: State, now: Int, blocks: Int, longest: Int) -> Int:
 @outlined
 def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
     """A failure will interrupt the iteration that begins now, before the next plan is made."""
-    fault, last = state.outages.fault[0], rep.staged_cost
+    outages, last = state.outages, rep.staged_cost
+    copied = copied_until(state, settings, rep, r)
     counted = rep.staged_decode - rep.redoing
     if settings.gaps and counted > 0:
         state.gaps[bin_of(last)] -= counted
-    if not fault.replicated:
-        rep.doomed = 1
-        _settle(state, rep, rep.step - 1)
-        return
-    outages, engine = state.outages, r % settings.engines
-    at, begin = outages.at[engine], rep.now
+    engine, begin = r % settings.engines, rep.now
+    at = outages.at[engine]
     while at < outages.first[engine + 1] and outages.time[at] < begin + last:
         time = outages.time[at]
-        begin = time + outage(state, time, settings.capacity - rep.free, last)
-        outages.back[at] = begin
+        if copied > time:
+            begin = time + outage(state, time, settings.capacity - rep.free, last)
+            outages.back[at] = begin
+        if copied <= max(time, begin):
+            rep.doomed = 1
+            _settle(state, rep, rep.step - 1)
+            return
         at = skip(state, engine, at, begin)
     if begin > CLOCK_END - last:
         state.world[0].overrun = 1
@@ -229,6 +256,7 @@ def _reset_request(state: State, request: Int, begun: Int) -> None:
     fault.prompts += tokens > 0
     fault.output_tokens += tokens
     state.generated[request] = 0
+    outages.token[request] = 0
 
 
 @outlined
@@ -258,6 +286,7 @@ def _clear(state: State, settings: Record, rep: Record, r: Int) -> None:
     rep.staged_priced = rep.leaving_blocks = rep.leaving_count = 0
     rep.ahead = rep.caught = rep.loading = rep.doomed = rep.redoing = 0
     rep.jump = 1
+    rep.blocks_before = 0
     rep.free = settings.capacity
     rep.leaving = rep.order_tail = rep.anonymous = rep.ready_head = rep.astray = -1
     first = r * settings.max_seqs

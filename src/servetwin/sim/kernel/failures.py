@@ -128,12 +128,14 @@ def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
         rep = state.replica[r]
         if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
             take_before(state, settings, rep, r, now)
-        blocks += rep.blocks_before
+        copied = failing.copied_until(state, settings, rep, r) > now
+        outages.copied[r] = copied
+        blocks += rep.blocks_before * copied
         if rep.idle == 0:
             fault.interrupted += 1
             if settings.lag == 0:
                 time = duration(state, settings, rep)
-                longest = max(longest, time)
+                longest = max(longest, time * copied)
                 if settings.stages > 0:
                     take_back(state, settings, rep, r, time)
     back = outages.back[at]
@@ -147,23 +149,53 @@ def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
     outages.detect_at[engine] = now + fault.detect
     outages.back_at[engine] = back
     outages.at[engine] = failing.skip(state, engine, at, back)
+    if fault.neighbour:
+        _lose_copies(state, settings, (engine + settings.engines - 1) % settings.engines, now)
     _find_next(state, settings)
 
 
 @inlined
 def _go_down(state: State, settings: Record, r: Int, now: Int, back: Int) -> None:
     rep = state.replica[r]
-    replicated = state.outages.fault[0].replicated
-    if not replicated:
+    if not state.outages.copied[r]:
         failing.begin_anew(state, settings, rep, r, now)
-    elif rep.idle == 0 and settings.lag == 0:
+        _park(state, settings, rep, r)
+    elif rep.idle:
+        _park(state, settings, rep, r)
+    elif settings.lag == 0:
         failing.run_again(state, settings, rep, r, back)
-    if rep.idle or not replicated:
-        # It looks busy with an iteration that never ends.
-        rep.parked = 1
-        rep.idle = 0
-        rep.open = 0
-        set_time(state.times, settings.leaves, r, FOREVER)
+
+
+@inlined
+def _park(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """Let a replica look busy with an iteration that never ends."""
+    rep.parked = 1
+    rep.idle = 0
+    rep.open = 0
+    set_time(state.times, settings.leaves, r, FOREVER)
+
+
+@outlined
+def _lose_copies(state: State, settings: Record, engine: Int, now: Int) -> None:
+    """The neighbour of an engine fails, which may be down and about to need its copies."""
+    outages, lost = state.outages, False
+    for r in range(engine, settings.replicas, settings.engines):
+        rep = state.replica[r]
+        if outages.copied[r]:
+            outages.copied[r] = 0
+            lost = True
+            if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
+                take_before(state, settings, rep, r, now)
+            if settings.stages > 0 and rep.parked == 0:
+                take_back(state, settings, rep, r, duration(state, settings, rep))
+            failing.begin_anew(state, settings, rep, r, now)
+            _park(state, settings, rep, r)
+    if not lost:
+        return
+    for stage in range(settings.stages):
+        state.stages.free[engine, stage] = 0
+    if outages.known[engine]:
+        _reroute_from(state, settings, engine, now)
 
 
 @outlined
@@ -173,10 +205,17 @@ def _detect(state: State, settings: Record, engine: Int, now: Int) -> None:
     outages.detect_at[engine] = FOREVER
     outages.known[engine] = 1
     fault.known += 1
+    _reroute_from(state, settings, engine, now)
+    _find_next(state, settings)
+
+
+@outlined
+def _reroute_from(state: State, settings: Record, engine: Int, now: Int) -> None:
+    """Send those who wait for an engine that is known to be down to others."""
+    fault = state.outages.fault[0]
     if fault.reroute and fault.known < settings.engines:
         for r in range(engine, settings.replicas, settings.engines):
             _reroute(state, settings, r, now)
-    _find_next(state, settings)
 
 
 @outlined
@@ -191,7 +230,7 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
     rep.queue_length = 0
     while left > 0:
         following = np.int64(state.next_waiting[request])
-        if state.finish[request] > now:
+        if state.outages.token[request] > now:
             if rep.queue_head < 0:
                 rep.queue_head = request
             else:
@@ -214,10 +253,12 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
 def _return(state: State, settings: Record, engine: Int, now: Int) -> None:
     outages = state.outages
     outages.back_at[engine] = FOREVER
+    outages.returned[engine] = now
     outages.known[engine] = 0
     outages.fault[0].known -= 1
     for r in range(engine, settings.replicas, settings.engines):
         rep = state.replica[r]
+        outages.copied[r] = 0
         if rep.parked:
             rep.parked = 0
             rep.idle = 1

@@ -25,7 +25,15 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
     fault = np.zeros(1, FAULT)
     fault["next"] = FOREVER
     if plan:
-        for name in ("detect", "restart", "restore_block", "lag", "replicated", "reroute"):
+        for name in (
+            "detect",
+            "restart",
+            "restore_block",
+            "lag",
+            "replicated",
+            "neighbour",
+            "reroute",
+        ):
             fault[name] = getattr(plan, name)
         if plan.times:
             fault["next"], fault["engine"] = min(zip(plan.times, plan.engines, strict=True))
@@ -37,10 +45,13 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
         at=first[:-1].copy(),
         detect_at=np.full(engines, FOREVER, np.int64),
         back_at=np.full(engines, FOREVER, np.int64),
+        returned=np.full(engines, -1, np.int64),
+        copied=np.zeros(inputs.replicas if plan else 0, np.int32),
         known=np.zeros(engines, np.int32),
         chunk=np.zeros(seats if plan else 0, CHUNK),
         had=np.zeros(n, np.int32),
         retries=np.zeros(n, np.int32),
+        token=np.zeros(n, np.int64),
     )
 
 

@@ -86,7 +86,7 @@ FAULT = _record(
     # `next` is when an engine next fails, is detected or is back, `kind` which of these, and
     # `engine` whose; `known` engines are known to be down. The last five are what
     # `sim.failures.LOSSES` counts, the others what `Failures` says.
-    "detect restart restore_block lag replicated reroute "
+    "detect restart restore_block lag replicated neighbour reroute "
     "next kind engine known interrupted prompts prompt_tokens output_tokens rerouted"
 )
 

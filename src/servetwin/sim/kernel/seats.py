@@ -14,7 +14,7 @@ from servetwin.sim.kernel.blocks import blocks_for, phase_of
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.seating import vacate
-from servetwin.sim.kernel.state import CLOCK_END, STATIC, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, FOREVER, STATIC, Int, Record, State
 from servetwin.types import Status
 
 __all__ = [
@@ -265,15 +265,17 @@ def halt(state: State, settings: Record, rep: Record, r: Int, number: Int) -> No
     rep.live -= 1
     ring.remove(state, settings, r, number)
     _stop_decoding(state, settings, rep, r, number)
-    if rep.doomed:
-        return  # `failing.settle` has noted it
     request = seat.request
+    token = rep.now + rep.staged_cost * settings.lag
+    if settings.fails:
+        state.outages.token[request] = FOREVER if rep.doomed else token
+    if rep.doomed:
+        return  # `failing.settle` has noted the rest
     tokens = seat.output - (seat.leave - rep.step)
     state.generated[request] = tokens
     if outages.redone(state, settings, request, tokens):
         rep.redoing -= 1
     elif seat.late == 0:  # else the last came before it was left out
-        token = rep.now + rep.staged_cost * settings.lag
         state.finish[request] = token
         attribution.pause(state, settings, rep, seat, token)
         seat.mark = token

@@ -154,6 +154,10 @@ class Outages(NamedTuple):
     detect_at: Ints
     """By engine that has failed: when that is known, and below when it is back; or FOREVER."""
     back_at: Ints
+    returned: Ints
+    """By engine: when it was back last; -1 before."""
+    copied: Shorts
+    """By replica: 1 where it is down, and goes on from copies."""
     known: Shorts
     """By engine: 1 where it is known to be down."""
     chunk: Records
@@ -161,6 +165,8 @@ class Outages(NamedTuple):
     had: Shorts
     """By request: tokens that the user had when its engine last failed."""
     retries: Shorts
+    token: Ints
+    """By request that was preempted: when the token comes that was on its way, maybe FOREVER."""
 
 
 class Bridge(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,10 @@ class FailingCluster(Cluster):
         super().__init__(inputs, check=check)
         self.plan = plan
         self.down: set[int] = set()
+        self.copied: set[int] = set()
+        """Replicas that are down, and go on from copies."""
+        self.returned = [-1] * inputs.engines
+        """When each engine was back last."""
         self.outages: list[Outage] = []
         self.losses = dict.fromkeys(LOSSES, 0)
         self.unfinished = len(self.requests)
@@ -56,39 +61,69 @@ class FailingCluster(Cluster):
 
     def _fail(self, engine: int, now: int) -> None:
         self.down.add(engine)
-        lanes = [self.replicas[home] for home in self._lanes(engine)]
-        running = [replica.executing for replica in lanes if replica.executing.work]
-        blocks = sum(replica.blocks_before for replica in lanes)
-        longest = max((batch.duration for batch in running), default=0)
-        back = now + self.plan.outage(blocks, longest)
-        self.losses["interrupted"] += len(running)
-        self._drop_events(engine)
-        ring = lanes[0].ring
-        if ring:
-            ring.fail(running)
-        for home, replica in zip(self._lanes(engine), lanes, strict=True):
+        lanes = self._lanes(engine)
+        copied = {home for home in lanes if self._has_copies(engine, home, now)}
+        back = now + self._outage([self.replicas[home] for home in copied])
+        self.losses["interrupted"] += sum(
+            bool(self.replicas[home].executing.work) for home in lanes
+        )
+        self._stop(lanes)
+        for home in lanes:
+            replica = self.replicas[home]
             replica.down = True
-            if not self.plan.replicated:
-                self._begin_anew(replica, now)
-            elif replica.executing.work:
+            if home in copied and replica.executing.work:
                 replica.busy_until = replica.run(replica.executing, back)
                 heapq.heappush(self.events, (replica.busy_until, ITERATION, home))
+        self.copied |= copied
+        self._lose(set(lanes) - copied, now)
         self.outages.append((now, engine, back))
         heapq.heappush(self.events, (now + self.plan.detect, DETECTED, engine))
         heapq.heappush(self.events, (back, BACK, engine))
+        if self.plan.neighbour:
+            self._lose_copies((engine - 1) % self.inputs.engines, now)
 
-    def _drop_events(self, engine: int) -> None:
-        """Nothing of what the engine had begun will end; with copies, loads go on elsewhere."""
-        lanes = self._lanes(engine)
+    def _has_copies(self, engine: int, home: int, now: int) -> bool:
+        """Whether what the last plan of a replica found has copies when its engine fails."""
+        if not (self.plan.replicated and self.plan.neighbour):
+            return self.plan.replicated
+        holder = self.plan.holder(engine, self.inputs.engines)
+        fails = (now, holder) in zip(self.plan.times, self.plan.engines, strict=True)
+        up = holder not in self.down and not fails
+        return up and self.returned[holder] < self.replicas[home].now
 
-        def stays(kind: int, number: int) -> bool:
-            if kind == ITERATION:
-                return number not in lanes
-            if kind == LOADED and not self.plan.replicated:
-                return self.engines.home[number] not in lanes
-            return True
+    def _outage(self, copied: list[Replica]) -> int:
+        blocks = sum(replica.blocks_before for replica in copied)
+        running = [replica.executing.duration for replica in copied if replica.executing.work]
+        return self.plan.outage(blocks, max(running, default=0))
 
-        self.events[:] = [event for event in self.events if stays(*event[1:])]
+    def _stop(self, lanes: Iterable[int]) -> None:
+        """No iteration under way will end."""
+        self._strike(lambda kind, number: kind == ITERATION and number in lanes)
+        for home in lanes:
+            replica = self.replicas[home]
+            if replica.ring:
+                replica.ring.fail(replica.executing)
+
+    def _lose(self, lanes: Iterable[int], now: int) -> None:
+        """The KV of stopped replicas is gone."""
+        self._strike(lambda kind, number: kind == LOADED and self.engines.home[number] in lanes)
+        for home in sorted(lanes):
+            self._begin_anew(self.replicas[home], now)
+
+    def _lose_copies(self, engine: int, now: int) -> None:
+        """The neighbour of an engine fails, which may be down and about to need its copies."""
+        lost = self.copied & set(self._lanes(engine))
+        if not lost:
+            return
+        self.copied -= lost
+        self._stop(lost)
+        self._lose(lost, now)
+        if lost & self.engines.router.down:
+            self._reroute(engine, now)
+
+    def _strike(self, gone: Callable[[int, int], bool]) -> None:
+        """Strike events, by kind and number, from those to come."""
+        self.events[:] = [event for event in self.events if not gone(*event[1:])]
         heapq.heapify(self.events)
 
     def _begin_anew(self, replica: Replica, now: int) -> None:
@@ -113,6 +148,7 @@ class FailingCluster(Cluster):
         replica.pool.lose()
         replica.executing = replica.staged = Batch()
         replica.busy_until = NOT_YET
+        replica.blocks_before = 0
 
     def _reset(self, request: Request, *, begun: bool) -> None:
         tokens = request.sampled
@@ -124,8 +160,12 @@ class FailingCluster(Cluster):
         request.computed = request.prompt_end = request.blocks = 0
 
     def _detect(self, engine: int, now: int) -> None:
+        self.engines.router.down |= set(self._lanes(engine))
+        self._reroute(engine, now)
+
+    def _reroute(self, engine: int, now: int) -> None:
+        """Send those who wait for an engine that is known to be down to others."""
         router = self.engines.router
-        router.down |= set(self._lanes(engine))
         if not self.plan.reroute or len(router.down) == len(self.replicas):
             return
         for home in self._lanes(engine):
@@ -140,6 +180,8 @@ class FailingCluster(Cluster):
 
     def _return(self, engine: int, now: int) -> None:
         self.down.remove(engine)
+        self.returned[engine] = now
+        self.copied -= set(self._lanes(engine))
         self.engines.router.down -= set(self._lanes(engine))
         for home in self._lanes(engine):
             replica = self.replicas[home]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from servetwin.sim.reference.state import Batch
 from servetwin.sim.stages import Stages, up_to_edge
 
@@ -19,12 +17,11 @@ class Ring:
         self.busy = [0] * stages.count
         """Picoseconds in which each stage has worked, or will have."""
 
-    def fail(self, lost: Sequence[Batch]) -> None:
-        """Stop the stages; `lost` were under way, and do not count as work."""
+    def fail(self, lost: Batch) -> None:
+        """Stop the stages; `lost` was under way, and does not count as work."""
         self.free = [0] * self.stages.count
-        for batch in lost:
-            for stage in range(self.stages.count):
-                self.busy[stage] -= self._share(batch, stage)
+        for stage in range(self.stages.count if lost.work else 0):
+            self.busy[stage] -= self._share(lost, stage)
 
     def pass_through(self, batch: Batch, now: int) -> int:
         """Send `batch`, planned `now`, through all stages; return when it leaves the last.
