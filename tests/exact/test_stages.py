@@ -55,6 +55,8 @@ def test_kernel_equals_reference_with_stages(capsys: pytest.CaptureFixture[str])
         seen["swapping"] += stages.swap > 0
         seen["caching"] += inputs.prefixes is not None
         seen["preempting"] += bool(expected.preemptions.any())
+        for name in ("prefill_stage_wait", "decode_stage_wait"):
+            seen[name] += bool(getattr(expected, name).any())
 
     for number, (scheduler, router) in enumerate(product(SCHEDULERS, ROUTERS)):
         shape = Shape(scheduler, router, caching=number % 2 == 0)
@@ -65,6 +67,8 @@ def test_kernel_equals_reference_with_stages(capsys: pytest.CaptureFixture[str])
     assert seen["examples"] >= 200
     for what in ("several lanes", "several stages", "swapping", "caching", "preempting"):
         assert seen[what] >= 0.1 * seen["examples"], what
+    for what in ("prefill_stage_wait", "decode_stage_wait"):
+        assert seen[what] >= 0.3 * seen["examples"], what
 
 
 def test_kernel_equals_reference_with_stages_in_both_pools() -> None:
@@ -101,7 +105,10 @@ def test_one_stage_of_one_lane_is_an_engine_without_stages() -> None:
         plain = replace(inputs, settings=replace(inputs.settings, async_scheduling=False))
         staged = replace(plain, stages=Stages(plain.replicas, (0, 1 << 16)))
         expected, found = kernel.run(plain), kernel.run(staged)
-        assert_same(expected, replace(found, stage_busy=None))
+        waits = found.prefill_stage_wait, found.decode_stage_wait
+        assert not any(np.any(wait) for wait in waits if wait is not None)
+        others = {"stage_busy": None, "prefill_stage_wait": None, "decode_stage_wait": None}
+        assert_same(expected, replace(found, **others))
 
     for number, scheduler in enumerate(SCHEDULERS):
         try_examples(check, sim_inputs(Shape(scheduler, "round-robin", caching=True)), 10, number)

@@ -11,7 +11,7 @@ from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import Status
 from servetwin.units import NOT_YET
 
-__all__ = ["assert_conserved", "assert_same"]
+__all__ = ["assert_conserved", "assert_parts", "assert_same"]
 
 
 def assert_same(expected: Outcome, found: Outcome) -> None:
@@ -31,6 +31,26 @@ def assert_same(expected: Outcome, found: Outcome) -> None:
             )
 
 
+def assert_parts(outcome: Outcome) -> None:
+    """No part of a latency is negative, and no request spends longer on all than it took."""
+    ok = outcome.status == Status.OK
+    zeros = np.zeros_like(outcome.finish)
+    parts = [
+        (zeros if column is None else column)[ok]
+        for column in (
+            outcome.first_scheduled - outcome.arrival,
+            outcome.prefill_time,
+            outcome.prefill_stage_wait,
+            outcome.decode_time,
+            outcome.decode_stage_wait,
+            outcome.preempted_time,
+            outcome.handover,
+        )
+    ]
+    assert all(np.all(part >= 0) for part in parts)
+    assert np.all(sum(parts, zeros[ok]) <= (outcome.finish - outcome.arrival)[ok])
+
+
 def assert_conserved(inputs: SimInputs, outcome: Outcome) -> None:
     """Every request finishes or is reported; every token is computed; no block is left."""
     ok = outcome.status == Status.OK
@@ -41,6 +61,7 @@ def assert_conserved(inputs: SimInputs, outcome: Outcome) -> None:
     assert np.all(outcome.arrival[ok] <= outcome.first_scheduled[ok])
     assert np.all(outcome.first_scheduled[ok] < outcome.first_token[ok])
     assert np.all(outcome.first_token[ok] <= outcome.finish[ok])
+    assert_parts(outcome)
     peaks = (outcome.peak_blocks, *outcome.also_peak_blocks)
     rooms = [group.capacity_blocks for group in inputs.groups]
     assert all(peak <= room for peak, room in zip(peaks, rooms, strict=True))

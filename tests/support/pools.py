@@ -19,6 +19,7 @@ from servetwin.sim.reference.replica import Replica
 from servetwin.sim.reference.state import Batch
 from servetwin.types import EngineSettings, Status
 from support.cases import MOST_SEATS, POLICY_OPTIONS, Shape, iteration_costs, sim_inputs
+from support.outcomes import assert_parts
 
 __all__ = ["Pair", "assert_pools_conserve", "counted_back_pressure", "pooled_inputs"]
 
@@ -158,11 +159,7 @@ def assert_pools_conserve(inputs: SimInputs, outcome: Outcome) -> None:
     assert np.all(outcome.handover_transfer[went] >= 1)
     assert np.all(outcome.handover[~went] == 0)
     assert np.all(outcome.first_token[went] + outcome.handover[went] < outcome.finish[went])
-    # What is left of the latency is queueing and the prefill of others: never negative.
-    parts = (outcome.handover, outcome.prefill_time, outcome.decode_time, outcome.preempted_time)
-    queueing = (outcome.first_scheduled - outcome.arrival)[ok]
-    others = (outcome.finish - outcome.arrival)[ok] - queueing - sum(part[ok] for part in parts)
-    assert np.all(others >= 0)
+    assert_parts(outcome)
     if inputs.token_gaps:
         assert outcome.gaps.sum() == int((inputs.workload.output_tokens[ok] - 1).sum())
     rows = outcome.snapshots

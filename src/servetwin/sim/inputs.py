@@ -90,6 +90,11 @@ class SimInputs:
         return self.stages.engines if self.stages else self.replicas
 
     @property
+    def staged(self) -> bool:
+        """Whether a pool has stages."""
+        return bool(self.stages or (self.decode and self.decode.engine.stages))
+
+    @property
     def lag(self) -> int:
         """Iterations between planning one and knowing its outcome: 1 with async scheduling."""
         return int(self.settings.plans_ahead)
@@ -185,6 +190,9 @@ class Outcome:
     without stages."""
     decode_stage_busy: Ints | None = None
     """The same of the decode pool."""
+    prefill_stage_wait: Ints | None = None
+    """By request, as `RequestTable` has it; this and the next are None without stages."""
+    decode_stage_wait: Ints | None = None
     outages: Ints | None = None
     """One row `failures.Outage` for each failure, in order; this and the next two are None where
     nothing can fail."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from servetwin.sim.inputs import SimInputs
+from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.stages import Stages
 from servetwin.types import EngineSettings, Workload
 from support.hand import FLAT, RUNS, Run
@@ -45,6 +45,27 @@ def engine(lanes: int, stages: Stages | None, *requests: tuple[int, int]) -> Sim
     )
 
 
+def waits(outcome: Outcome) -> list[tuple[int, int]]:
+    """How long prompt and decodes of each request waited for stages."""
+    columns = outcome.prefill_stage_wait, outcome.decode_stage_wait
+    assert columns[0] is not None
+    assert columns[1] is not None
+    return list(zip(columns[0].tolist(), columns[1].tolist(), strict=True))
+
+
+def test_what_a_prompt_adds_is_that_on_the_devices_it_has(run: Run) -> None:
+    """Each token takes 10 ps, on stages that are twice as fast 5 ps, and 50 ps pass anyway."""
+    cost = replace(FLAT, linear=np.arange(20, dtype=np.int64) * 10)
+    inputs = engine(1, Stages(1, (0, HALF // 2, HALF)), (0, 3), (60, 1))
+    found = run(replace(inputs, cost=cost))
+    # The second prompt and the first decode share the iteration from 100 to 205.
+    assert found.first_token.tolist() == [100, 205]
+    assert found.finish.tolist() == [260, 205]
+    assert waits(found) == [(0, 0), (0, 0)]
+    assert found.prefill_time.tolist() == [100, 105]
+    assert found.decode_time.tolist() == [55 + 55, 0]
+
+
 def test_one_request_takes_as_long_as_without_stages(run: Run) -> None:
     halves = Stages(1, (0, HALF, 2 * HALF))
     plain, staged = (run(engine(1, stages, (7, 5))) for stages in (None, halves))
@@ -60,6 +81,9 @@ def test_two_microbatches_fill_two_stages(run: Run) -> None:
     assert found.finish.tolist() == [300, 350]
     assert found.stage_busy is not None
     assert found.stage_busy.tolist() == [[300, 300]]
+    assert waits(found) == [(0, 0), (50, 0)]
+    assert found.prefill_time.tolist() == [100, 100]
+    assert found.decode_time.tolist() == [200, 200]
 
 
 def test_the_slowest_stage_sets_the_pace(run: Run) -> None:
@@ -68,6 +92,9 @@ def test_the_slowest_stage_sets_the_pace(run: Run) -> None:
     # 25 ps and 75 ps: the last stage serves one after the other, 75 ps each.
     assert found.first_token.tolist() == [100, 175]
     assert found.finish.tolist() == [100 + 150 + 150, 100 + 75 + 150 + 150]
+    assert waits(found) == [(0, 100), (75, 100)]
+    assert found.prefill_time.tolist() == [100, 100]
+    assert found.decode_time.tolist() == [200, 200]
 
 
 def test_engines_do_not_share_stages(run: Run) -> None:

@@ -100,7 +100,7 @@ def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
             outages.back[at] = begin
         if copied <= max(time, begin):
             rep.doomed = 1
-            _settle(state, rep, rep.step - 1)
+            _settle(state, settings, rep, rep.step - 1)
             return
         at = skip(state, engine, at, begin)
     if begin > CLOCK_END - last:
@@ -112,7 +112,7 @@ def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
 
 
 @outlined
-def _settle(state: State, rep: Record, plan: Int) -> None:
+def _settle(state: State, settings: Record, rep: Record, plan: Int) -> None:
     """Note what those have who decode in `plan`, the first that will not end, since `rep.now`."""
     number = rep.order_tail
     while number >= 0:
@@ -124,7 +124,7 @@ def _settle(state: State, rep: Record, plan: Int) -> None:
             if tokens > state.outages.had[request]:
                 state.finish[request] = rep.now
                 others = rep.done_priced - seat.mark_priced
-                state.decode_time[request] += rep.now - seat.mark - others
+                attribution.spend(state, settings, rep, seat, rep.now - seat.mark - others)
         number = seat.order_prev
 
 
@@ -178,7 +178,7 @@ def run_again(state: State, settings: Record, rep: Record, r: Int, back: Int) ->
 def begin_anew(state: State, settings: Record, rep: Record, r: Int, now: Int) -> None:
     """All that the replica knew is gone: its requests queue up again, as they arrived."""
     if settings.lag == 0:
-        _settle(state, rep, rep.step)
+        _settle(state, settings, rep, rep.step)
     head = _gather(state, settings, rep, r)
     _drop_loads(state, rep, r, now)
     last, count = np.int64(-1), 0
@@ -280,7 +280,7 @@ def _drop_loads(state: State, rep: Record, r: Int, now: Int) -> None:
 def _clear(state: State, settings: Record, rep: Record, r: Int) -> None:
     """Make the replica as it was in the beginning, but for its queue and what it has counted."""
     rep.batch = rep.live = rep.contexts = rep.seats = rep.prefills = 0
-    rep.cost = rep.first = rep.second = rep.growth = rep.priced = 0
+    rep.cost = rep.first = rep.second = rep.growth = rep.priced = rep.waited = 0
     rep.prefill_tokens = rep.pairs = rep.window_pairs = rep.chunks = rep.samples = 0
     rep.staged_cost = rep.staged_prefill = rep.staged_decode = rep.staged_context = 0
     rep.staged_priced = rep.leaving_blocks = rep.leaving_count = 0

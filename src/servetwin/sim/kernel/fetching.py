@@ -10,6 +10,7 @@ from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.loading import wait
 from servetwin.sim.kernel.seating import claim_seat
 from servetwin.sim.kernel.seats import start_decoding
+from servetwin.sim.kernel.stages import mark_wait
 from servetwin.sim.kernel.state import CLOCK_END, Flag, Int, Record, State
 
 __all__ = ["begin", "count_first_gaps", "is_remote", "join"]
@@ -40,7 +41,10 @@ def _end_of_transfer(state: State, rep: Record, r: Int, request: Int, blocks: In
     time = blocks * link.block_ps
     if link.layers > 0:
         share = (time + link.layers - 1) // link.layers
-        time = max(share, time - state.prefill_time[request])
+        computed = state.prefill_time[request]
+        if state.stages.prefill_wait.size > 0:
+            computed += state.stages.prefill_wait[request]
+        time = max(share, time - computed)
     time = max(1, time + link.latency_ps)
     # The lanes of an engine share its link.
     sender, receiver = source % bridge.send_free.size, r % bridge.receive_free.size
@@ -62,6 +66,7 @@ def join(state: State, settings: Record, rep: Record, r: Int, number: Int) -> No
     seat.computed = seat.target
     seat.mark = rep.now
     seat.mark_priced = rep.done_priced
+    mark_wait(state, settings, rep, seat.request)
     start_decoding(state, settings, rep, r, number, seat.target)
     state.bridge.handover[seat.request] = rep.now - state.first_token[seat.request]
     rep.joining += 1

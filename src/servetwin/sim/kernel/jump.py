@@ -60,6 +60,7 @@ def start(state: State, settings: Record, rep: Record, r: Int, preempted: Flag) 
     """Price the plan, and see how many further plans are sure to be like it."""
     rep.cost = duration(state, settings, rep)
     rep.priced = 0
+    rep.waited = 0
     if rep.prefill_tokens > 0:
         rep.priced = max(0, rep.cost - without_prompts(state, settings, rep))
     if settings.stages > 0 and rep.cost > 0:
@@ -216,6 +217,8 @@ def _count_work(settings: Record, rep: Record, steps: Int) -> None:
     if settings.lag == 0:
         rep.done_prefill += rep.prefill_tokens
         rep.done_priced += rep.priced
+        if settings.stages > 0:
+            rep.done_waited += rep.waited
         rep.done_decode += rep.live * steps
         rep.done_iterations += steps * (rep.cost > 0)
         rep.done_context += contexts_read(rep, steps)

@@ -70,7 +70,7 @@ def _compute(state: State, settings: Record, rep: Record, r: Int, number: Int, t
     if state.first_scheduled[seat.request] == NOT_YET:
         state.first_scheduled[seat.request] = rep.now
     if seat.mark < 0:
-        attribution.begin_prompt(rep, seat)
+        attribution.begin_prompt(state, settings, rep, seat)
     seat.computed = done + tokens
     if seat.computed == seat.target:
         rep.samples += 1

@@ -37,6 +37,8 @@ SHARED = (
 )
 """Fields of `State` that are the same arrays in both pools: a request is in one at a time."""
 
+SHARED_OF_STAGES = ("mark", "prefill_wait", "decode_wait")
+
 
 def allocate_pools(inputs: SimInputs, decode: DecodeInputs) -> tuple[State, State]:
     """Arrays of both pools in which nothing has happened."""
@@ -45,7 +47,9 @@ def allocate_pools(inputs: SimInputs, decode: DecodeInputs) -> tuple[State, Stat
     prefill = allocate(replace(inputs, workload=firsts))
     prefill = prefill._replace(bridge=_bridge(inputs, decode, prefill))
     shared = {name: getattr(prefill, name) for name in SHARED}
-    return prefill, allocate(decode.engine, fetches=True)._replace(**shared)
+    after = allocate(decode.engine, fetches=True)
+    waits = {name: getattr(prefill.stages, name) for name in SHARED_OF_STAGES}
+    return prefill, after._replace(stages=after.stages._replace(**waits), **shared)
 
 
 def _bridge(inputs: SimInputs, decode: DecodeInputs, prefill: State) -> Bridge:
@@ -109,6 +113,8 @@ def run_pools(
         decode_peak_blocks=int(after.replica["peak"].max()),
         stage_busy=prefill.stages.busy if inputs.stages else None,
         decode_stage_busy=after.stages.busy if decode.engine.stages else None,
+        prefill_stage_wait=prefill.stages.prefill_wait if inputs.staged else None,
+        decode_stage_wait=prefill.stages.decode_wait if inputs.staged else None,
         iterations=_total((prefill, after), "iterations"),
         split_chunks=_total((prefill, after), "split_chunks"),
         events=int(prefill.world[0]["events"]),

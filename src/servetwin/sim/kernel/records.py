@@ -108,6 +108,8 @@ REPLICA = _record(
     "done_prefill done_decode done_iterations done_context "
     # What prompts add to an iteration: of that plan, of the one before, of all that ended.
     "priced staged_priced done_priced "
+    # With stages: what that plan takes longer since others are in them, and all that ended did.
+    "waited done_waited "
     "seen_prefill seen_decode seen_iterations seen_context snapshot peak "
     # Finished requests whose seats and blocks return at the next boundary.
     "leaving_blocks "

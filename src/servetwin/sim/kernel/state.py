@@ -136,6 +136,12 @@ class Stages(NamedTuple):
     """When each stage has done what it has been given; (engines, stages)."""
     busy: Ints
     """Picoseconds of work it has been given."""
+    mark: Ints
+    """By request: where `done_waited` of its replica stood at `SEAT.mark`; two pools share this
+    and the next two."""
+    prefill_wait: Ints
+    """By request: picoseconds that its prompt waited for stages, and below its decodes."""
+    decode_wait: Ints
 
 
 class Outages(NamedTuple):

@@ -154,6 +154,8 @@ def outcome_of(cluster: Cluster) -> Outcome:
         kv_transfer=column(requests, "kv_transfer") if inputs.tiers else None,
         tiers=traffic(inputs, cluster.engines),
         stage_busy=stage_busy(cluster.engines),
+        prefill_stage_wait=column(requests, "prefill_stage_wait") if inputs.staged else None,
+        decode_stage_wait=column(requests, "decode_stage_wait") if inputs.staged else None,
         iterations=sum(replica.iterations for replica in replicas),
         split_chunks=sum(replica.split_chunks for replica in replicas),
         events=cluster.handled,

@@ -83,7 +83,9 @@ class PooledCluster(Cluster):
         # The lanes of an engine share its link.
         sender, receiver = source % len(self.send_free), home % len(self.receive_free)
         begin = max(now, self.send_free[sender], self.receive_free[receiver])
-        end = begin + self.link.duration(missing, self.requests[request.number].prefill_time)
+        prompt = self.requests[request.number]
+        computed = prompt.prefill_time + prompt.prefill_stage_wait
+        end = begin + self.link.duration(missing, computed)
         self.send_free[sender] = self.receive_free[receiver] = end
         request.handover_transfer = end - now
         return end
@@ -129,4 +131,5 @@ def _merge(prefill: Outcome, cluster: PooledCluster, decode: DecodeInputs) -> Ou
         handover_transfer=transfer,
         decode_peak_blocks=max(replica.pool.peak for replica in cluster.decode.replicas),
         decode_stage_busy=stage_busy(cluster.decode),
+        decode_stage_wait=column(requests, "decode_stage_wait") if cluster.inputs.staged else None,
     )

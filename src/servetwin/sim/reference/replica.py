@@ -32,7 +32,7 @@ class Replica:
         self.planner = PLANNERS[settings.scheduler]
         self.hold_until_all_done = settings.scheduler in ("static", "single")
         self.gaps = gaps
-        self.clock = Clock(inputs.cost)
+        self.clock = Clock(inputs.cost, ring)
         self.executing = Batch()
         self.staged = Batch()
         self.held: list[Request] = []

@@ -35,7 +35,12 @@ class Ring:
             ready = max(ready, self.free[stage]) + own
             self.free[stage] = ready
             self.busy[stage] += own
+        batch.waited = max(ready, now + 1) - (now + max(1, self.alone(batch)))
         return max(ready, now + 1)
+
+    def alone(self, batch: Batch) -> int:
+        """How long `batch` takes through stages that are free."""
+        return sum(self._share(batch, stage) for stage in range(self.stages.count))
 
     def _share(self, batch: Batch, stage: int) -> int:
         """Picoseconds of `batch` in a stage."""
