@@ -70,10 +70,10 @@ def test_json_is_alone_on_stdout_and_equals_the_file(tmp_path: Path) -> None:
 
 
 def test_a_saved_summary_runs_again_to_the_same_result(tmp_path: Path) -> None:
-    line = "vllm serve x --max-num-seqs 16 --gpu-memory-utilization=0.4 --enforce-eager"
+    line = "vllm serve x --max-num-seqs 16 --gpu-memory-utilization=0.4 --enable-eplb"
     done = simulate(tmp_path, "--engine-args", line, "--slo", "ttft=1s", "--out", "a")
     assert done.stderr.splitlines()[-1] == (
-        "servetwin: warning: engine options without effect here: --enforce-eager"
+        "servetwin: warning: engine options without effect here: --enable-eplb"
     )
     servetwin(tmp_path, "simulate", "--config", "a/summary.json", "--out", "b")
     first, second = summary(tmp_path / "a"), summary(tmp_path / "b")
@@ -214,10 +214,10 @@ def test_the_doctor_finds_a_working_machine(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_quietly_and_leaves_nothing(tmp_path: Path) -> None:
     args = ("--workload", "azure-conv", "--requests", "50000", "--reference", "--out", "out")
-    # The warning about --enforce-eager says that the program has begun.
+    # The warning about --enable-eplb says that the program has begun.
     command = [sys.executable, "-m", "servetwin", "simulate", *DEPLOYMENT, *args]
     process = subprocess.Popen(
-        [*command, "--engine-args", "--enforce-eager"],
+        [*command, "--engine-args", "--enable-eplb"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,

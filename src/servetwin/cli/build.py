@@ -14,6 +14,7 @@ from servetwin.catalog import count_parameters, find_accelerator, find_link, fin
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
 from servetwin.cli.failures import failures_of
+from servetwin.cli.frontends import parse_frontend
 from servetwin.cli.groups import has_groups, resolved_groups, with_groups
 from servetwin.cli.pipelines import few_microbatches, parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
@@ -26,6 +27,7 @@ from servetwin.cost import (
     resolve_settings,
 )
 from servetwin.cost.checks import check_parallelism, lowered_note
+from servetwin.cost.frontends import write_frontend
 from servetwin.errors import InputError, counted, nearest
 from servetwin.types import ROUTERS, CostModel, Deployment, Model, Workload
 
@@ -69,7 +71,11 @@ def prepare(settings: RunSettings) -> Prepared:
 def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
     """Build a deployment that can run, and notes on what was decided for the user."""
     deployment, notes = _build_pools(settings)
-    return replace(deployment, failures=failures_of(settings)), notes
+    return replace(
+        deployment,
+        failures=failures_of(settings),
+        frontend=parse_frontend(settings.frontend),
+    ), notes
 
 
 def _build_pools(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
@@ -133,6 +139,7 @@ ENGINE = (
     "gpu_memory_utilization",
     "quantization",
     "kv_cache_dtype",
+    "max_cudagraph_capture_size",
     "async_scheduling",
     "enable_prefix_caching",
     "prefix_caching_policy",
@@ -143,7 +150,7 @@ ENGINE = (
 
 
 def _engine(settings: RunSettings) -> dict[str, Any]:
-    decided = {
+    decided: dict[str, object] = {
         "prefix_caching_policy": check_policy(settings.prefix_caching_policy, ENGINE_POLICIES),
         "kv_tiers": tuple(parse_tier(text) for text in settings.kv_tier or ()),
     }
@@ -153,6 +160,8 @@ def _engine(settings: RunSettings) -> dict[str, Any]:
             f"--speculative-tokens {count} needs --acceptance-length, the mean tokens that one "
             f"verification yields: 1 to {1 + count}"
         )
+    if settings.enforce_eager:
+        decided["max_cudagraph_capture_size"] = 0
     if decided["kv_tiers"] and not settings.enable_prefix_caching:
         raise InputError("--kv-tier needs prefix caching: leave --no-enable-prefix-caching away")
     return {name: getattr(settings, name) for name in ENGINE} | decided
@@ -195,7 +204,7 @@ def typical_context(workload: Workload, longest: int) -> int:
 def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
     """List every setting that decides the result, as it was decided."""
     engine = deployment.settings
-    decided = {
+    decided: dict[str, object] = {
         "model": deployment.model.name,
         "gpu": deployment.accelerator.name,
         "link": deployment.link.name,
@@ -207,6 +216,7 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         **resolved_pipeline(deployment.parallelism),
         **resolved_groups(deployment),
         **resolved_pools(deployment),
+        "frontend": write_frontend(deployment.frontend),
     }
     known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
     names = sorted(known, key=lambda name: name in PoolSettings.model_fields)  # pools come last

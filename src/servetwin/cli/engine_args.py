@@ -25,6 +25,7 @@ VALUES = {
     "gpu-memory-utilization": "gpu_memory_utilization",
     "quantization": "quantization",
     "kv-cache-dtype": "kv_cache_dtype",
+    "max-cudagraph-capture-size": "max_cudagraph_capture_size",
     "scheduling-policy": "scheduling_policy",
     "max-loras": "max_loras",
     "max-lora-rank": "max_lora_rank",
@@ -34,7 +35,7 @@ VALUES = {
 SHORT = {"tp": "tensor-parallel-size", "pp": "pipeline-parallel-size", "dp": "data-parallel-size"}
 SHORT |= {"q": "quantization", "ep": "enable-expert-parallel"}
 
-SWITCHES = ("async-scheduling", "enable-prefix-caching", "enable-expert-parallel")
+SWITCHES = ("async-scheduling", "enable-prefix-caching", "enable-expert-parallel", "enforce-eager")
 
 CHUNKS_OFF = "no-enable-chunked-prefill"
 """Not what is simulated: chunked prefill is always on."""
@@ -134,7 +135,7 @@ def _options(words: list[str]) -> Iterator[tuple[str, str | None, str]]:
 
 def _is_switch(name: str) -> bool:
     positive = name.removeprefix("no-")
-    known = (*SWITCHES, "trust-remote-code", "enable-chunked-prefill", "enforce-eager")
+    known = (*SWITCHES, "trust-remote-code", "enable-chunked-prefill")
     return positive in known or positive.startswith(("enable-", "disable-"))
 
 

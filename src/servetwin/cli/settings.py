@@ -90,6 +90,14 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
         "round-robin, least-outstanding, least-tokens, power-of-two, random or cache-aware.",
     )
 
+    frontend: str = option(
+        "usual",
+        "Deployment",
+        "TIME,TIME",
+        "HTTP server and tokeniser in front of the engines, for a request and for an input token: "
+        "8ms,5us; or none.",
+    )
+
     scheduler: str = option(
         "vllm", "Engine", "NAME", "vllm, sarathi, orca, static, slots or single."
     )
@@ -118,6 +126,12 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
         None, "Engine", "NAME", "Format of the weights: fp8, awq, …; else as published."
     )
     kv_cache_dtype: str = option("auto", "Engine", "NAME", "auto, fp8, …")
+    max_cudagraph_capture_size: Annotated[int, Field(ge=0, le=65_536)] = option(
+        512, "Engine", "N", "Tokens up to which an iteration is a CUDA graph."
+    )
+    enforce_eager: bool = option(
+        False, "Engine", "", "Launch every iteration kernel by kernel: no CUDA graphs."
+    )
     async_scheduling: bool | None = option(
         None, "Engine", "", "Plan an iteration while the one before it runs (vLLM's default)."
     )

@@ -3,6 +3,7 @@
 from servetwin.cost.checks import check_deployment, check_fits, lower_max_model_len
 from servetwin.cost.defaults import resolve_settings
 from servetwin.cost.derive import derive
+from servetwin.cost.frontends import usual_frontend
 from servetwin.cost.memory import kv_bytes, plan_memory
 from servetwin.cost.ranks import rank_limits
 
@@ -15,4 +16,5 @@ __all__ = [
     "plan_memory",
     "rank_limits",
     "resolve_settings",
+    "usual_frontend",
 ]

@@ -9,7 +9,9 @@ from servetwin.cost.curves import read_serving
 from servetwin.types import Frontend
 from servetwin.units import PS_PER_US
 
-__all__ = ["frontend_from", "usual_frontend"]
+__all__ = ["NO_FRONTEND", "frontend_from", "usual_frontend", "write_frontend"]
+
+NO_FRONTEND = "none"
 
 
 def frontend_from(serving: Mapping[str, Any]) -> Frontend | None:
@@ -27,3 +29,11 @@ def usual_frontend() -> Frontend:
     found = frontend_from(read_serving())
     assert found is not None
     return found
+
+
+def write_frontend(frontend: Frontend | None) -> str:
+    """`none`, or the times of a request and of an input token, as `--frontend` takes them."""
+    if frontend is None:
+        return NO_FRONTEND
+    request, token = (time / PS_PER_US for time in (frontend.request, frontend.token))
+    return f"{request!r}us,{token!r}us"

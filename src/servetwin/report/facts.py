@@ -20,6 +20,7 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
         "Also": also_line(config),
         "Decode": _decode_pool(config),
         "Engine": _engine(config),
+        "Front end": _frontend(config.get("frontend")),
         "Memory": _memory(provenance.get("memory_per_gpu"), config),
         "KV tiers": _tiers(config),
         "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
@@ -40,6 +41,15 @@ def _hardware(config: dict[str, Any]) -> str:
     elif replicas != 1 or config.get("also"):
         shown.append(f"{_several(replicas, 'replica')} ({router})")
     return _join(config.get("gpu"), *shown)
+
+
+def _frontend(text: Any) -> str:
+    """Say what requests take before an engine sees them, from `8000.0us,5.0us`; "" for nothing."""
+    times = str(text).split(",")
+    if len(times) != 2:
+        return ""
+    request, token = (float(time.removesuffix("us")) for time in times)
+    return f"{request / 1e3:.3g} ms a request, {token:.3g} us an input token"
 
 
 def _several(count: int, what: str, plural: str = "s") -> str:

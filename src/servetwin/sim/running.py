@@ -13,6 +13,7 @@ from servetwin import __version__
 from servetwin.cache import PolicyFactory, PolicyOptions
 from servetwin.cache.notation import write_tier
 from servetwin.cost import rank_limits
+from servetwin.cost.frontends import write_frontend
 from servetwin.sim.copies import copy_notes
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.frontends import at_the_door, behind
@@ -26,7 +27,6 @@ from servetwin.types import (
     CostModel,
     DecodePool,
     Deployment,
-    Frontend,
     RequestTable,
     RunResult,
     Timeline,
@@ -208,7 +208,7 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "kv_tier": tiers or None,
         **asdict(rank_limits(deployment)),
         **_describe_decode(deployment.decode),
-        **_describe_frontend(deployment.frontend),
+        "frontend": write_frontend(deployment.frontend),
     }
 
 
@@ -226,15 +226,6 @@ def _describe_decode(pool: DecodePool | None) -> dict[str, Any]:
         "decode_router": pool.router,
         "kv_link": pool.transfer.name,
         "kv_transfer": "layerwise" if pool.layerwise else "after",
-    }
-
-
-def _describe_frontend(frontend: Frontend | None) -> dict[str, Any]:
-    if frontend is None:
-        return {}
-    return {
-        "frontend_request_s": frontend.request / PS_PER_S,
-        "frontend_token_s": frontend.token / PS_PER_S,
     }
 
 

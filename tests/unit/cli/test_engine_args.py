@@ -27,14 +27,14 @@ def test_spellings_of_one_line(line: str) -> None:
 
 
 def test_what_is_not_understood_is_named_with_its_value() -> None:
-    args = parse_engine_args("--swap-space 4 --enforce-eager --kv-transfer-config '{\"a\": 1}'")
+    args = parse_engine_args("--swap-space 4 --enable-eplb --kv-transfer-config '{\"a\": 1}'")
     assert args.values == {}
-    assert args.unknown == ("--swap-space 4", "--enforce-eager", '--kv-transfer-config {"a": 1}')
+    assert args.unknown == ("--swap-space 4", "--enable-eplb", '--kv-transfer-config {"a": 1}')
 
 
 def test_a_switch_does_not_swallow_the_model() -> None:
     args = parse_engine_args("vllm serve --enforce-eager gpt2")
-    assert args.values == {"model": "gpt2"}
+    assert args.values == {"model": "gpt2", "enforce_eager": True}
 
 
 @pytest.mark.parametrize(("text", "count"), [("32k", "32000"), ("32K", "32768"), ("8192", "8192")])

@@ -22,12 +22,12 @@ def test_flags_win_over_set_over_file_over_defaults(tmp_path: Path) -> None:
 
 def test_a_pasted_line_is_weaker_than_flags_and_stronger_than_the_file(tmp_path: Path) -> None:
     config = write(tmp_path / "run.yaml", "max-num-seqs: 16\ntp: 1\nblock_size: 32\n")
-    flags = {"engine_args": "vllm serve gpt2 -tp 2 --max-num-seqs 64 --enforce-eager", "tp": "4"}
+    flags = {"engine_args": "vllm serve gpt2 -tp 2 --max-num-seqs 64 --enable-eplb", "tp": "4"}
     loaded = load_settings(flags, config)
     settings = loaded.settings
     assert (settings.tp, settings.max_num_seqs, settings.block_size) == (4, 64, 32)
     assert settings.model == "gpt2"
-    assert loaded.unknown == ("--enforce-eager",)
+    assert loaded.unknown == ("--enable-eplb",)
 
 
 def test_parts_of_a_table_are_merged(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from servetwin.cost.profiles.gemms import GemmTimings, predicted
 from servetwin.cost.graphs import capture_sizes, padded
+from servetwin.cost.profiles.gemms import GemmTimings, predicted
 from servetwin.cost.profiles.grids import continued, doubling, interpolated, thinned
 from servetwin.cost.profiles.skew import contexts_of
 

@@ -9,6 +9,7 @@ import pytest
 
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import resolve_settings
+from servetwin.cost.curves import read_serving
 from servetwin.cost.profiles import Tuning, cost_from_profiles
 from servetwin.errors import InputError
 from servetwin.types import CostModel, Deployment, Parallelism
@@ -91,6 +92,14 @@ def test_small_batches_are_padded_to_a_captured_size(folder: Path) -> None:
     graphs, eager = cost(folder).iteration, cost(folder, wanted=deployment(eager=True)).iteration
     assert graphs.linear[57] == graphs.linear[64] == eager.linear[64] > eager.linear[57]
     assert graphs.linear[513] == eager.linear[513]
+
+
+def test_without_a_graph_kernels_wait_for_their_launch(folder: Path) -> None:
+    launched = cost(folder, Tuning(operation_us=100.0)).iteration
+    assert launched.linear[512] == cost(folder).iteration.linear[512]
+    assert launched.linear[513] == 32 * (6 + 4) * 100 * 10**6
+    fitted = cost(folder, Tuning()).iteration.linear[513] / (32 * 10 * 10**6)
+    assert fitted == pytest.approx(read_serving()["operation_us"]["vLLM"])
 
 
 def test_attention_is_what_was_timed(folder: Path) -> None:

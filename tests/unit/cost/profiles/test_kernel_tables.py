@@ -24,7 +24,9 @@ EAGER = Tuning(operation_us=0.0)
 
 def deployment(model: str = "Llama-3.1-8B", gpu: str = "A100-80GB") -> Deployment:
     found, accelerator = find_model(model), find_accelerator(gpu)
-    settings = resolve_settings(found, accelerator, max_model_len=4096, max_cudagraph_capture_size=0)
+    settings = resolve_settings(
+        found, accelerator, max_model_len=4096, max_cudagraph_capture_size=0
+    )
     return Deployment(found, accelerator, find_link(accelerator.link), settings=settings)
 
 

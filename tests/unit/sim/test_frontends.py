@@ -1,0 +1,89 @@
+"""Requests behind an HTTP server and a tokeniser."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servetwin.catalog import find_accelerator, find_link, find_model
+from servetwin.cost import derive, resolve_settings
+from servetwin.errors import InputError
+from servetwin.sim import SimOptions, simulate
+from servetwin.sim.frontends import behind
+from servetwin.types import Deployment, Frontend, Workload
+from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_US
+
+QUIET = SimOptions(snapshot_interval=0, token_gaps=False)
+
+
+def test_one_tokeniser_takes_one_request_after_another() -> None:
+    frontend = Frontend(request=100, token=10)
+    work = workload([0, 0, 5000], [50, 20, 30])
+    late, delay = behind(frontend, work)
+    assert late.arrival.tolist() == [600, 800, 5400]
+    assert delay.tolist() == [600, 800, 400]
+
+
+def test_a_turn_finds_the_tokeniser_idle() -> None:
+    first = workload([0, 0], [50, 20])
+    turns = replace(
+        first,
+        arrival=np.array([0, NOT_YET]),
+        parent=np.array([-1, 0], np.int32),
+        think_time=np.array([0, 7]),
+    )
+    late, delay = behind(Frontend(request=100, token=10), turns)
+    assert late.arrival.tolist() == [600, NOT_YET]
+    assert late.think_time is not None
+    assert late.think_time.tolist() == [0, 307]
+    assert delay.tolist() == [600, 300]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 500)), min_size=1, max_size=30),
+    st.integers(0, 2000),
+    st.integers(0, 50),
+)
+def test_it_is_a_queue_of_one_server(
+    drawn: list[tuple[int, int]], request: int, token: int
+) -> None:
+    drawn.sort()
+    work = workload([a for a, _ in drawn], [n for _, n in drawn])
+    free, expected = 0, []
+    for arrival, tokens in drawn:
+        free = max(free, arrival) + token * tokens
+        expected.append(free + request)
+    assert behind(Frontend(request, token), work)[0].arrival.tolist() == expected
+
+
+def test_ttft_has_the_frontend_in_it_and_arrivals_do_not() -> None:
+    work = workload([0, 10**12], [64, 64])
+    target = deployment()
+    cost = derive(target, 100)
+    plain = simulate(target, work, cost, QUIET).requests
+    frontend = Frontend(request=10 * PS_PER_MS, token=4 * PS_PER_US)
+    found = simulate(replace(target, frontend=frontend), work, cost, QUIET).requests
+    late = 10 * PS_PER_MS + 64 * 4 * PS_PER_US
+    assert found.arrival.tolist() == work.arrival.tolist()
+    assert (found.first_token - plain.first_token).tolist() == [late, late]
+    assert (found.finish - plain.finish).tolist() == [late, late]
+
+
+def test_one_that_takes_for_ever_is_refused() -> None:
+    with pytest.raises(InputError, match="the frontend is too slow"):
+        behind(Frontend(request=0, token=10**17), workload([0], [100]))
+
+
+def deployment() -> Deployment:
+    model, gpu = find_model("meta-llama/Llama-3.1-8B"), find_accelerator("H100-SXM")
+    return Deployment(model, gpu, find_link(gpu.link), settings=resolve_settings(model, gpu))
+
+
+def workload(arrival: list[int], tokens: list[int]) -> Workload:
+    return Workload(
+        np.array(arrival, np.int64),
+        np.array(tokens, np.int32),
+        np.full(len(tokens), 8, np.int32),
+    )
