@@ -13,6 +13,7 @@ from servetwin.cache.notation import assumed_speeds, misplaced, parse_tier, writ
 from servetwin.catalog import count_parameters, find_accelerator, find_link, find_model, model_names
 from servetwin.cli.build_workload import build_workload
 from servetwin.cli.costs import build_cost
+from servetwin.cli.failure_settings import FailureSettings
 from servetwin.cli.failures import failures_of
 from servetwin.cli.frontends import parse_frontend
 from servetwin.cli.groups import has_groups, resolved_groups, with_groups
@@ -218,7 +219,10 @@ def resolved(settings: RunSettings, deployment: Deployment) -> dict[str, Any]:
         **resolved_pools(deployment),
         "frontend": write_frontend(deployment.frontend),
     }
-    known = settings.model_dump(exclude={*OUTPUT_FIELDS, "engine_args"})
+    left_out = {*OUTPUT_FIELDS, "engine_args"}
+    if deployment.failures is None:
+        left_out |= FailureSettings.model_fields.keys()
+    known = settings.model_dump(exclude=left_out)
     names = sorted(known, key=lambda name: name in PoolSettings.model_fields)  # pools come last
     return {name: decided.get(name, known[name]) for name in names}
 

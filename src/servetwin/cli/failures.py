@@ -8,6 +8,7 @@ from servetwin.cli.options import flag_of
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError, nearest
 from servetwin.types import FailureModel, Link
+from servetwin.types.failures import LONGEST_PAUSE
 from servetwin.units import PS_PER_S, ps_from_seconds
 from servetwin.workload.notation import parse_duration
 
@@ -31,8 +32,8 @@ def failures_of(settings: RunSettings) -> FailureModel | None:
     return FailureModel(
         at=_failures(settings.fail_at) if settings.fail_at is not None else (),
         mtbf=None if settings.mtbf is None else _time("mtbf", settings.mtbf, least=1),
-        detect=_time("detect", settings.detect),
-        restart=None if settings.restart is None else _time("restart", settings.restart),
+        detect=_pause("detect", settings.detect),
+        restart=None if settings.restart is None else _pause("restart", settings.restart),
         copies=_copies(settings),
         on_neighbour=settings.kv_replication == "neighbour",
         lag=settings.replication_lag,
@@ -50,15 +51,19 @@ def _failures(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(failures)
 
 
-def _time(name: str, text: str, least: int = 0) -> int:
+def _pause(name: str, text: str) -> int:
+    return _time(name, text, days=LONGEST_PAUSE // (86_400 * PS_PER_S))
+
+
+def _time(name: str, text: str, least: int = 0, days: int = 100) -> int:
     try:
         seconds = parse_duration(text)
     except InputError as error:
         raise InputError(f"{flag_of(name)}: {error}") from None
-    if not 0 <= seconds < 9e6 or seconds * PS_PER_S < least:
+    if not 0 <= seconds <= days * 86_400 or seconds * PS_PER_S < least:
         raise InputError(
             f"{flag_of(name)} {text}: must be {'at least' if least == 0 else 'above'} 0s, and "
-            "at most 100 days"
+            f"at most {days} days"
         )
     return int(ps_from_seconds(seconds))
 

@@ -28,6 +28,7 @@ __all__ = [
     "power_over_time",
     "save",
     "time_parts",
+    "time_unit",
     "tokens_over_time",
 ]
 
@@ -211,7 +212,7 @@ def _over_time(
     x_title: str = "time",
     log: bool = False,
 ) -> alt.Chart:
-    length, unit = _time_unit(float(t[-1]) if t.size else 0.0)
+    length, unit = time_unit(float(t[-1]) if t.size else 0.0)
     rows = [
         {"t": at, "value": value, "series": label}
         for label, values in lines.items()
@@ -287,7 +288,8 @@ def _share() -> alt.Scale:
     return alt.Scale(domain=[0, 1])
 
 
-def _time_unit(seconds: float) -> tuple[float, str]:
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Seconds and name of the unit that suits an axis of so many seconds."""
     for length, unit in ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min")):
         if seconds >= 3 * length:
             return length, unit

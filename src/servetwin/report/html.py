@@ -12,6 +12,7 @@ from servetwin.report.interval_wording import (
     interval_cell,
     interval_lines,
 )
+from servetwin.report.outages import shaded
 from servetwin.report.page import (
     NO_SCRIPT,
     columns,
@@ -88,12 +89,15 @@ def _charts(run: RunResult, found: dict[str, Any] | None) -> dict[str, dict[str,
         },
         "Where the time goes": {"parts": figures.time_parts(found)} if found else {},
         "Latency over time": {f"over-time-{name}": chart for name, chart in over_time.items()},
-        "Load over time": {
-            "batch": figures.batch_over_time(run),
-            "kv": figures.kv_over_time(run),
-            "tokens": figures.tokens_over_time(run),
-            "power": figures.power_over_time(run),
-        },
+        "Load over time": shaded(
+            {
+                "batch": figures.batch_over_time(run),
+                "kv": figures.kv_over_time(run),
+                "tokens": figures.tokens_over_time(run),
+                "power": figures.power_over_time(run),
+            },
+            run,
+        ),
     }
 
 

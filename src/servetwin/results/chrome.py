@@ -3,7 +3,8 @@
 Each replica is a process. Its running requests occupy lanes (threads), each request a slice
 with its prefill and decode inside; waiting requests are asynchronous slices named `queue`;
 the timeline becomes counters. With a decode pool, a request has a slice on either replica, and
-between them an asynchronous one named `KV transfer`.
+between them an asynchronous one named `KV transfer`. While an engine that failed is down, its
+track `outages` has a slice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.types import RequestTable, RunResult, Timeline
-from servetwin.units import NOT_YET, PS_PER_NS
+from servetwin.units import NOT_YET, PS_PER_NS, PS_PER_S
 
 __all__ = ["MAX_COUNTER_ROWS", "MAX_REQUESTS", "write_trace"]
 
@@ -62,7 +63,9 @@ def _about(run: RunResult, rows: NDArray[np.int64]) -> dict[str, str]:
 
 def _events(run: RunResult, rows: NDArray[np.int64]) -> Iterator[Event]:
     table = run.requests
-    replicas = np.unique([_first_replica(table)[rows], table.replica[rows]]).tolist()
+    down = [outage["engine"] for outage in (run.failures["outages"] if run.failures else [])]
+    homes = (_first_replica(table)[rows], table.replica[rows], np.array(down, np.int32))
+    replicas = np.unique(np.concatenate(homes)).tolist()
     kinds = {
         replica: f", {group['gpu']}"
         for group in run.groups or ()
@@ -71,10 +74,21 @@ def _events(run: RunResult, rows: NDArray[np.int64]) -> Iterator[Event]:
     for replica in replicas:
         name = {"name": f"replica {replica}{kinds.get(replica, '')}"}
         yield {"ph": "M", "name": "process_name", "pid": replica + 1, "tid": 0, "args": name}
+    yield from _outage_events(run.failures["outages"] if run.failures else [])
     yield from _request_events(table, rows)
     yield from _decode_events(table, rows)
     if run.timeline is not None:
         yield from _counters(run.timeline)
+
+
+def _outage_events(outages: list[dict[str, Any]]) -> Iterator[Event]:
+    """When engines were down, of as many outages as the summary names."""
+    for engine in sorted({outage["engine"] for outage in outages}):
+        name = {"name": "outages"}
+        yield {"ph": "M", "name": "thread_name", "pid": engine + 1, "tid": 0, "args": name}
+    for outage in outages:
+        span = (round(outage[name] * PS_PER_S) for name in ("failed_s", "back_s"))
+        yield _slice("outage", (next(span), next(span)), (outage["engine"] + 1, 0))
 
 
 def _request_events(table: RequestTable, rows: NDArray[np.int64]) -> Iterator[Event]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from servetwin.types.hardware import Link
 from servetwin.units import PS_PER_S
 
-__all__ = ["FailureModel"]
+__all__ = ["LONGEST_PAUSE", "FailureModel"]
+
+LONGEST_PAUSE = 10 * 86_400 * PS_PER_S
+"""Most that `detect`, `restart`, or restoring a full cache may take."""
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,5 @@ class FailureModel:
             raise ValueError("mtbf must be at least 1 ps")
         if min(self.detect, self.restart or 0, self.lag) < 0:
             raise ValueError("detect, restart and lag must not be negative")
+        if max(self.detect, self.restart or 0) > LONGEST_PAUSE:
+            raise ValueError("detect and restart must be at most 10 days")

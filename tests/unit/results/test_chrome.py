@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ def test_every_request_that_ran_is_there(tmp_path: Path) -> None:
     assert first["dur"] == pytest.approx(
         (run.requests.finish[row] - run.requests.first_scheduled[row]) / 1e6, abs=2e-3
     )
+
+
+def test_outages_are_slices_of_a_track_of_their_own(tmp_path: Path) -> None:
+    outages = [{"engine": 1, "failed_s": 0.5, "back_s": 2.0}]
+    run = replace(synthetic_run(Shape(requests=20)), failures={"outages": outages})
+    content = trace_of(run, tmp_path)
+    (outage,) = slices(content, "outage")
+    assert (outage["ph"], outage["ts"], outage["dur"]) == ("X", 5e5, 1.5e6)
+    assert (outage["pid"], outage["tid"]) == (2, 0)
+    (named,) = slices(content, "thread_name")
+    assert (named["pid"], named["tid"], named["args"]) == (2, 0, {"name": "outages"})
 
 
 def test_slices_of_a_lane_do_not_overlap_and_lanes_are_few(tmp_path: Path) -> None:

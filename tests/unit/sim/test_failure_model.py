@@ -129,6 +129,7 @@ def test_a_model_has_sensible_times() -> None:
         {"detect": -1},
         {"restart": -1},
         {"lag": -1},
+        {"detect": 11 * 86_400 * PS_PER_S},
     ):
-        with pytest.raises(ValueError, match=r"failures|mtbf|negative"):
+        with pytest.raises(ValueError, match=r"failures|mtbf|negative|10 days"):
             FailureModel(**wrong)
