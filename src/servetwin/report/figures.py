@@ -34,8 +34,17 @@ __all__ = [
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 PALETTE = [BLUE, VERMILLION, GREEN, PURPLE]
-SEVEN = [BLUE, "#000000", GREEN, VERMILLION, "#E69F00", PURPLE, "#56B4E9"]
-"""Of the parts of a latency, in the order of PART_NAMES: a part keeps its colour."""
+PART_COLOURS = {
+    "queue": BLUE,
+    "transfer": "#000000",
+    "own_prefill": GREEN,
+    "others_prefill": VERMILLION,
+    "decode": "#E69F00",
+    "stage_wait": "#F0E442",
+    "preemption": PURPLE,
+    "rest": "#56B4E9",
+}
+"""Of the parts of a latency: each keeps its own."""
 SUFFIXES = (".png", ".svg", ".html")
 
 TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
@@ -147,7 +156,7 @@ def time_parts(attribution: dict[str, Any]) -> alt.Chart:
         if (share := seconds / (sum(parts.values()) or 1.0)) > 0
     ]
     shown = [name for name in PART_NAMES.values() if any(row["part"] == name for row in rows)]
-    colours = dict(zip(PART_NAMES.values(), SEVEN, strict=True))
+    colours = {PART_NAMES[part]: colour for part, colour in PART_COLOURS.items()}
     scale = alt.Scale(domain=shown, range=[colours[name] for name in shown])
     chart: alt.Chart = (
         chart_of(rows, "Where the time goes")

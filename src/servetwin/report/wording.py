@@ -42,6 +42,7 @@ PART_NAMES = {
     "own_prefill": "own prefill",
     "others_prefill": "prefill of others",
     "decode": "decode",
+    "stage_wait": "waiting for a stage",
     "preemption": "preemption",
     "rest": "prefill of others or preemption",
 }

@@ -13,10 +13,12 @@ from servetwin.units import PS_PER_S
 
 __all__ = ["PARTS", "attribution"]
 
-PARTS = ("queue", "transfer", "own_prefill", "others_prefill", "decode", "preemption")
+PARTS = (
+    *("queue", "transfer", "own_prefill", "others_prefill", "decode", "stage_wait", "preemption"),
+)
 """What an E2E latency consists of; `RequestTable` defines them."""
 
-TTFT_PARTS = ("queue", "transfer", "own_prefill", "rest")
+TTFT_PARTS = ("queue", "transfer", "own_prefill", "stage_wait", "rest")
 """What a TTFT consists of; `rest` is the prefill of others and preemption."""
 
 Ints = NDArray[np.int64]
@@ -76,9 +78,11 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     queue = wait - transfer
     later = column("handover")
     decode, preempted = column("decode_time"), column("preempted_time")
-    others = total - queue - transfer - later - prefill - decode - preempted
-    rest = first - queue - transfer - prefill
+    prompt = column("prefill_stage_wait")
+    waited = prompt + column("decode_stage_wait")
+    others = total - queue - transfer - later - prefill - decode - waited - preempted
+    rest = first - queue - transfer - prefill - prompt
     return {
-        "e2e": np.stack([queue, transfer + later, prefill, others, decode, preempted]),
-        "ttft": np.stack([queue, transfer, prefill, rest]),
+        "e2e": np.stack([queue, transfer + later, prefill, others, decode, waited, preempted]),
+        "ttft": np.stack([queue, transfer, prefill, prompt, rest]),
     }

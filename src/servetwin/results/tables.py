@@ -56,6 +56,8 @@ HANDOVER = pa.field("handover_s", pa.float64())
 HANDOVER_TRANSFER = pa.field("handover_transfer_s", pa.float64())
 RETRIES = pa.field("retries", pa.int32())
 PRIORITY = pa.field("priority", pa.int32())
+PREFILL_WAIT = pa.field("prefill_stage_wait_s", pa.float64())
+DECODE_WAIT = pa.field("decode_stage_wait_s", pa.float64())
 """Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
@@ -106,6 +108,8 @@ def write_requests(run: RunResult, path: Path) -> None:
             HANDOVER_TRANSFER.name: _seconds(table.handover_transfer, rows),
             RETRIES.name: _part(table.retries, rows),
             PRIORITY.name: _part(table.priority, rows),
+            PREFILL_WAIT.name: _seconds(table.prefill_stage_wait, rows),
+            DECODE_WAIT.name: _seconds(table.decode_stage_wait, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
@@ -118,6 +122,8 @@ def write_requests(run: RunResult, path: Path) -> None:
         (HANDOVER_TRANSFER, table.handover_transfer),
         (RETRIES, table.retries),
         (PRIORITY, table.priority),
+        (PREFILL_WAIT, table.prefill_stage_wait),
+        (DECODE_WAIT, table.decode_stage_wait),
     ):
         schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
@@ -162,6 +168,8 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             handover_transfer=_times(reader, HANDOVER_TRANSFER.name),
             retries=reader.optional(RETRIES.name) if reader.has(RETRIES.name) else None,
             priority=reader.optional(PRIORITY.name) if reader.has(PRIORITY.name) else None,
+            prefill_stage_wait=_times(reader, PREFILL_WAIT.name),
+            decode_stage_wait=_times(reader, DECODE_WAIT.name),
         )
         return table, _token_gaps(path, reader.metadata)
 

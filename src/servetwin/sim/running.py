@@ -263,6 +263,8 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         prefill_time=outcome.prefill_time,
         decode_time=outcome.decode_time,
         preempted_time=outcome.preempted_time,
+        prefill_stage_wait=outcome.prefill_stage_wait,
+        decode_stage_wait=outcome.decode_stage_wait,
         cached_tokens=outcome.cached_tokens,
         prefill_replica=outcome.prefill_replica,
         handover=outcome.handover,

@@ -52,6 +52,11 @@ class RequestTable:
     preempted_time: Ints | None = None
     """From a token before a preemption to the next one after; before the first token, from the
     start of a prompt to its start over."""
+    prefill_stage_wait: Ints | None = None
+    """With pipeline stages: picoseconds by which the iterations of its prompt took longer since
+    other microbatches were in the stages. They are no part of `prefill_time`."""
+    decode_stage_wait: Ints | None = None
+    """The same of its decodes."""
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
     kv_transfer: Ints | None = None

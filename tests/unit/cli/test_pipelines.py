@@ -17,6 +17,7 @@ from servetwin.report.figures import kv_over_time
 from servetwin.results import read_run
 from servetwin.sim.stages import lane_settings
 from servetwin.types import Pipeline
+from servetwin.units import PS_PER_S
 
 BASE = {"model": "Llama-3.1-70B", "gpu": "A100-80GB", "pp": 4, "workload": "azure-conv"}
 
@@ -140,6 +141,14 @@ def test_a_run_says_how_busy_the_stages_were(
     assert (found["stages"], found["microbatches"]) == (4, 4)
     assert all(0.1 < share < 1.0 for share in found["utilization"])
     assert found["bubbles"] == pytest.approx(1 - sum(found["utilization"]) / 4, abs=1e-5)
+    assert "waiting for a stage" in " ".join(said.split())
+    table = read_run(tmp_path / "out").requests
+    assert table.prefill_stage_wait is not None
+    assert table.decode_stage_wait is not None
+    waits = summary["metrics"]["attribution"]
+    total = (table.prefill_stage_wait + table.decode_stage_wait).mean() / PS_PER_S
+    assert waits["e2e"]["all"]["stage_wait"] == pytest.approx(total)
+    assert 0 < waits["ttft"]["all"]["stage_wait"] < total
 
 
 def test_both_pools_say_how_busy_their_stages_were(

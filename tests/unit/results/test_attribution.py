@@ -47,7 +47,33 @@ def test_parts_add_up_and_none_is_negative(run: RunResult) -> None:
         for parts in found[name].values():
             assert min(parts.values()) >= 0
     assert tuple(found["e2e"]["all"]) == PARTS
-    assert all(found["e2e"]["all"][part] > 0 for part in PARTS if part != "transfer")
+    absent = ("transfer", "stage_wait")
+    assert all((found["e2e"]["all"][part] > 0) == (part not in absent) for part in PARTS)
+
+
+def test_waiting_for_stages_is_a_part_of_both_latencies(run: RunResult) -> None:
+    table = run.requests
+    whole = attribution(table, compute(run))
+    assert whole is not None
+    assert table.prefill_time is not None
+    assert table.decode_time is not None
+    tenth, half = table.prefill_time // 10, table.decode_time // 2
+    waiting = replace(
+        table,
+        prefill_time=table.prefill_time - tenth,
+        prefill_stage_wait=tenth,
+        decode_time=table.decode_time - half,
+        decode_stage_wait=half,
+    )
+    found = attribution(waiting, compute(run))
+    assert found is not None
+    for name, least in (("ttft", tenth), ("e2e", tenth + half)):
+        assert found[name]["all"]["stage_wait"] == pytest.approx(least.mean() / PS_PER_S)
+        for group in ("all", "p99"):
+            parts, before = found[name][group], whole[name][group]
+            assert sum(parts.values()) == pytest.approx(sum(before.values()))
+            same = set(parts) - {"own_prefill", "decode", "stage_wait"}
+            assert all(parts[part] == pytest.approx(before[part]) for part in same)
 
 
 def test_each_request_has_time_left_for_queueing_and_the_prefill_of_others(run: RunResult) -> None:

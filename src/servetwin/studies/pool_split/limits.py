@@ -103,7 +103,7 @@ def _before_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[st
     arrival, scheduled, first = (
         _column(table, name, rows) for name in ("arrival", "first_scheduled", "first_token")
     )
-    own = _column(table, "prefill_time", rows)
+    own = _column(table, "prefill_time", rows) + _column(table, "prefill_stage_wait", rows)
     loads = _column(table, "kv_transfer", rows) - _column(table, "handover_transfer", rows)
     wait = scheduled - arrival
     loads = np.minimum(loads, wait)
@@ -123,7 +123,7 @@ def _after_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[str
     moving = np.minimum(moving, handover)
     preempted = _preempted_later(table, rows)
     return {
-        "decode": _column(table, "decode_time", rows),
+        "decode": _decode_time(table, rows),
         "others_prefill": _not_decoding(table, rows) - preempted,
         "decode_queue": handover - moving,
         "transfer": moving,
@@ -142,6 +142,11 @@ def _preempted_later(table: RequestTable, rows: NDArray[np.bool_]) -> Ints:
 
 def _not_decoding(table: RequestTable, rows: NDArray[np.bool_]) -> Ints:
     """From first to last token, what prompts of others and preemption took."""
-    names = ("finish", "first_token", "handover", "decode_time")
-    finish, first, handover, decode = (_column(table, name, rows) for name in names)
-    return finish - first - handover - decode
+    names = ("finish", "first_token", "handover")
+    finish, first, handover = (_column(table, name, rows) for name in names)
+    return finish - first - handover - _decode_time(table, rows)
+
+
+def _decode_time(table: RequestTable, rows: NDArray[np.bool_]) -> Ints:
+    """Waiting for pipeline stages included: it is what decoding takes on such an engine."""
+    return _column(table, "decode_time", rows) + _column(table, "decode_stage_wait", rows)
