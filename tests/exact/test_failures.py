@@ -98,6 +98,10 @@ def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:
     seen["failures"] += len(found.outages)
     for name, number in zip(LOSSES, found.losses.tolist(), strict=True):
         seen[name] += number
+    assert found.prefill_outage is not None
+    assert found.decode_outage is not None
+    seen["prompts delayed"] += int((found.prefill_outage > 0).sum())
+    seen["answers delayed"] += int((found.decode_outage > 0).sum())
     seen["begun anew"] += int((found.retries > 0).sum())
     seen["fail at once"] += len(found.outages) > len(np.unique(found.outages[:, 0]))
     seen["more than once"] += int((found.retries > 1).sum())
@@ -138,7 +142,12 @@ def test_kernel_equals_reference_with_failures(
 
 
 def without_failures(found: Outcome) -> Outcome:
-    return replace(found, outages=None, losses=None, retries=None)
+    assert found.prefill_outage is not None
+    assert found.decode_outage is not None
+    assert not found.prefill_outage.any()
+    assert not found.decode_outage.any()
+    none = dict.fromkeys(("outages", "losses", "retries", "prefill_outage", "decode_outage"))
+    return replace(found, **none)
 
 
 def test_where_nothing_fails_nothing_differs() -> None:
@@ -167,6 +176,8 @@ def test_with_copies_one_engine_only_falls_behind() -> None:
         one = replace(one, failures=replace(plan, engines=(0,) * len(plan.engines)))
         late, calm = kernel.run(one), kernel.run(replace(one, failures=None))
         assert late.outages is not None
+        for name in ("prefill_time", "decode_time"):
+            np.testing.assert_array_equal(getattr(late, name), getattr(calm, name), err_msg=name)
         for name in ("first_token", "finish"):
             order = np.argsort(getattr(calm, name), kind="stable")
             before = getattr(calm, name)[order]

@@ -43,6 +43,8 @@ def assert_parts(outcome: Outcome) -> None:
             outcome.prefill_stage_wait,
             outcome.decode_time,
             outcome.decode_stage_wait,
+            outcome.prefill_outage,
+            outcome.decode_outage,
             outcome.preempted_time,
             outcome.handover,
         )

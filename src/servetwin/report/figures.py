@@ -41,6 +41,7 @@ PART_COLOURS = {
     "others_prefill": VERMILLION,
     "decode": "#E69F00",
     "stage_wait": "#F0E442",
+    "outage": "#999999",
     "preemption": PURPLE,
     "rest": "#56B4E9",
 }

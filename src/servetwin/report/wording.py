@@ -43,6 +43,7 @@ PART_NAMES = {
     "others_prefill": "prefill of others",
     "decode": "decode",
     "stage_wait": "waiting for a stage",
+    "outage": "an outage",
     "preemption": "preemption",
     "rest": "prefill of others or preemption",
 }

@@ -15,10 +15,11 @@ __all__ = ["PARTS", "attribution"]
 
 PARTS = (
     *("queue", "transfer", "own_prefill", "others_prefill", "decode", "stage_wait", "preemption"),
+    "outage",
 )
 """What an E2E latency consists of; `RequestTable` defines them."""
 
-TTFT_PARTS = ("queue", "transfer", "own_prefill", "stage_wait", "rest")
+TTFT_PARTS = ("queue", "transfer", "own_prefill", "stage_wait", "outage", "rest")
 """What a TTFT consists of; `rest` is the prefill of others and preemption."""
 
 Ints = NDArray[np.int64]
@@ -80,9 +81,13 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     decode, preempted = column("decode_time"), column("preempted_time")
     prompt = column("prefill_stage_wait")
     waited = prompt + column("decode_stage_wait")
-    others = total - queue - transfer - later - prefill - decode - waited - preempted
-    rest = first - queue - transfer - prefill - prompt
+    down = column("prefill_outage")
+    lost = down + column("decode_outage")
+    others = total - queue - transfer - later - prefill - decode - waited - preempted - lost
+    rest = first - queue - transfer - prefill - prompt - down
     return {
-        "e2e": np.stack([queue, transfer + later, prefill, others, decode, waited, preempted]),
-        "ttft": np.stack([queue, transfer, prefill, prompt, rest]),
+        "e2e": np.stack(
+            [queue, transfer + later, prefill, others, decode, waited, preempted, lost]
+        ),
+        "ttft": np.stack([queue, transfer, prefill, prompt, down, rest]),
     }

@@ -58,6 +58,8 @@ RETRIES = pa.field("retries", pa.int32())
 PRIORITY = pa.field("priority", pa.int32())
 PREFILL_WAIT = pa.field("prefill_stage_wait_s", pa.float64())
 DECODE_WAIT = pa.field("decode_stage_wait_s", pa.float64())
+PREFILL_OUTAGE = pa.field("prefill_outage_s", pa.float64())
+DECODE_OUTAGE = pa.field("decode_outage_s", pa.float64())
 """Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
@@ -110,6 +112,8 @@ def write_requests(run: RunResult, path: Path) -> None:
             PRIORITY.name: _part(table.priority, rows),
             PREFILL_WAIT.name: _seconds(table.prefill_stage_wait, rows),
             DECODE_WAIT.name: _seconds(table.decode_stage_wait, rows),
+            PREFILL_OUTAGE.name: _seconds(table.prefill_outage, rows),
+            DECODE_OUTAGE.name: _seconds(table.decode_outage, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
@@ -124,6 +128,8 @@ def write_requests(run: RunResult, path: Path) -> None:
         (PRIORITY, table.priority),
         (PREFILL_WAIT, table.prefill_stage_wait),
         (DECODE_WAIT, table.decode_stage_wait),
+        (PREFILL_OUTAGE, table.prefill_outage),
+        (DECODE_OUTAGE, table.decode_outage),
     ):
         schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
@@ -170,6 +176,8 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             priority=reader.optional(PRIORITY.name) if reader.has(PRIORITY.name) else None,
             prefill_stage_wait=_times(reader, PREFILL_WAIT.name),
             decode_stage_wait=_times(reader, DECODE_WAIT.name),
+            prefill_outage=_times(reader, PREFILL_OUTAGE.name),
+            decode_outage=_times(reader, DECODE_OUTAGE.name),
         )
         return table, _token_gaps(path, reader.metadata)
 

@@ -200,6 +200,9 @@ class Outcome:
     """As `failures.LOSSES` names them."""
     retries: NDArray[np.int32] | None = None
     """By request: how often it began anew since its engine had failed."""
+    prefill_outage: Ints | None = None
+    """By request, as `RequestTable` has it; this and the next only with `outages`."""
+    decode_outage: Ints | None = None
     iterations: int = 0
     """Engine iterations simulated, over all replicas."""
     split_chunks: int = 0

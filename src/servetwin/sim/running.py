@@ -265,6 +265,8 @@ def _requests(workload: Workload, outcome: Outcome) -> RequestTable:
         preempted_time=outcome.preempted_time,
         prefill_stage_wait=outcome.prefill_stage_wait,
         decode_stage_wait=outcome.decode_stage_wait,
+        prefill_outage=outcome.prefill_outage,
+        decode_outage=outcome.decode_outage,
         cached_tokens=outcome.cached_tokens,
         prefill_replica=outcome.prefill_replica,
         handover=outcome.handover,

@@ -57,6 +57,13 @@ class RequestTable:
     other microbatches were in the stages. They are no part of `prefill_time`."""
     decode_stage_wait: Ints | None = None
     """The same of its decodes."""
+    prefill_outage: Ints | None = None
+    """With failures: picoseconds by which an iteration of its prompt took longer since it was
+    interrupted; where it began anew before its first token, also all from the start of its prompt
+    to the start over. They are no part of the times above."""
+    decode_outage: Ints | None = None
+    """The same of its decodes, and where it began anew, from the last token that its user had to
+    the next new one."""
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
     kv_transfer: Ints | None = None

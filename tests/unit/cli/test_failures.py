@@ -142,6 +142,10 @@ def test_a_run_with_failures_says_what_they_cost(
     retries = read_run(tmp_path).requests.retries
     assert retries is not None
     assert int((retries > 0).sum()) == failures["begun_anew"]
+    table = read_run(tmp_path).requests
+    assert table.decode_outage is not None
+    assert table.decode_outage[retries > 0].min() > 5e12
+    assert "an outage" in " ".join(told.split())
     # The saved run is the same once more.
     saved = tmp_path / "summary.json"
     simulated(f"--config={saved}", "--json")

@@ -153,10 +153,11 @@ def test_a_part_of_a_latency_has_one_colour_in_every_report() -> None:
     few = colours(parts(own_prefill=0.2, others_prefill=0.1, decode=1.0, preemption=0.0))
     many = colours(
         parts(
-            queue=1.0, own_prefill=0.2, others_prefill=0.1, decode=1.0, stage_wait=1, preemption=1
+            **dict.fromkeys(("queue", "decode", "stage_wait", "preemption", "outage"), 1.0),
+            **{"own_prefill": 0.2, "others_prefill": 0.1},
         )
     )
-    assert len(set(many.values())) == len(many) == 7
+    assert len(set(many.values())) == len(many) == 8
     assert few == {name: many[name] for name in few}
     assert "prefill of others" in few
     assert "prefill of others or preemption" in many.keys() - few.keys()

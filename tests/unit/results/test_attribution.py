@@ -47,33 +47,34 @@ def test_parts_add_up_and_none_is_negative(run: RunResult) -> None:
         for parts in found[name].values():
             assert min(parts.values()) >= 0
     assert tuple(found["e2e"]["all"]) == PARTS
-    absent = ("transfer", "stage_wait")
+    absent = ("transfer", "stage_wait", "outage")
     assert all((found["e2e"]["all"][part] > 0) == (part not in absent) for part in PARTS)
 
 
-def test_waiting_for_stages_is_a_part_of_both_latencies(run: RunResult) -> None:
+@pytest.mark.parametrize("part", ["stage_wait", "outage"])
+def test_some_parts_belong_to_both_latencies(run: RunResult, part: str) -> None:
     table = run.requests
     whole = attribution(table, compute(run))
     assert whole is not None
     assert table.prefill_time is not None
     assert table.decode_time is not None
     tenth, half = table.prefill_time // 10, table.decode_time // 2
-    waiting = replace(
+    columns = {f"prefill_{part}": tenth, f"decode_{part}": half}
+    changed = replace(
         table,
         prefill_time=table.prefill_time - tenth,
-        prefill_stage_wait=tenth,
         decode_time=table.decode_time - half,
-        decode_stage_wait=half,
+        **columns,
     )
-    found = attribution(waiting, compute(run))
+    found = attribution(changed, compute(run))
     assert found is not None
     for name, least in (("ttft", tenth), ("e2e", tenth + half)):
-        assert found[name]["all"]["stage_wait"] == pytest.approx(least.mean() / PS_PER_S)
+        assert found[name]["all"][part] == pytest.approx(least.mean() / PS_PER_S)
         for group in ("all", "p99"):
             parts, before = found[name][group], whole[name][group]
             assert sum(parts.values()) == pytest.approx(sum(before.values()))
-            same = set(parts) - {"own_prefill", "decode", "stage_wait"}
-            assert all(parts[part] == pytest.approx(before[part]) for part in same)
+            same = set(parts) - {"own_prefill", "decode", part}
+            assert all(parts[other] == pytest.approx(before[other]) for other in same)
 
 
 def test_each_request_has_time_left_for_queueing_and_the_prefill_of_others(run: RunResult) -> None:

@@ -66,6 +66,13 @@ def outages(outcome: Outcome) -> list[list[int]]:
     return outcome.outages.tolist()
 
 
+def outage(outcome: Outcome) -> tuple[list[int], list[int]]:
+    """What outages cost each request before and after its first token."""
+    assert outcome.prefill_outage is not None
+    assert outcome.decode_outage is not None
+    return outcome.prefill_outage.tolist(), outcome.decode_outage.tolist()
+
+
 def gaps_of(outcome: Outcome) -> dict[int, int]:
     """How often each bin of the histogram was hit."""
     return {int(b): int(outcome.gaps[b]) for b in np.flatnonzero(outcome.gaps)}
@@ -81,6 +88,9 @@ def test_with_copies_a_failure_is_a_delay(run: Run, ahead: bool) -> None:
     assert found.finish.tolist() == [286 + 3 * 100]
     assert gaps_of(found) == {bin_of(100): 3, bin_of(186): 1}
     assert losses(found) == {"interrupted": 1}
+    # It began at 200 and, for good, at 286.
+    assert outage(found) == ([0], [86])
+    assert (found.prefill_time.tolist(), found.decode_time.tolist()) == ([100], [400])
     behind = run(engines(1, replace(plan, lag=2), (0, 5), ahead=ahead))
     assert outages(behind) == [[250, 0, 486]]
 
@@ -103,7 +113,8 @@ def test_without_copies_prompt_and_tokens_are_computed_again(run: Run, ahead: bo
     assert found.retries.tolist() == [1]
     assert found.prefill_time.tolist() == [100]
     assert found.decode_time.tolist() == [300]
-    assert found.preempted_time.tolist() == [580 - 200]
+    assert outage(found) == ([0], [580 - 200])
+    assert found.preempted_time.tolist() == [0]
 
 
 @pytest.mark.parametrize("ahead", [False, True])
@@ -123,7 +134,9 @@ def test_a_failure_before_the_first_token(run: Run, ahead: bool) -> None:
     assert found.first_scheduled.tolist() == [0]
     assert found.first_token.tolist() == [70 + 100]
     assert losses(found) == {"interrupted": 1}
-    assert found.preempted_time.tolist() == [70]
+    assert outage(found) == ([70], [0])
+    assert found.prefill_time.tolist() == [100]
+    assert found.preempted_time.tolist() == [0]
 
 
 @pytest.mark.parametrize("replicated", [False, True])

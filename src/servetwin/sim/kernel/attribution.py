@@ -1,11 +1,12 @@
 """Where the time of a request goes: `reference/attribution.py`, in flat arrays.
 
-A replica adds up the prefill time, the prefill tokens and, with stages, the waits of the
-iterations that have ended. A seat marks where these stood when its request began its prompt, and
-at the token after it.
+A replica adds up the prefill time, the prefill tokens and, where there are such, the waits for
+stages and the outages of the iterations that have ended. A seat marks where these stood when its
+request began its prompt, and at the token after it.
 """
 
 from servetwin.sim.kernel.compile import inlined
+from servetwin.sim.kernel.outages import outage_since_mark
 from servetwin.sim.kernel.stages import mark_wait, wait_since_mark
 from servetwin.sim.kernel.state import Int, Record, State
 
@@ -20,6 +21,8 @@ def begin_prompt(state: State, settings: Record, rep: Record, seat: Record) -> N
     seat.mark_priced = rep.done_priced
     seat.mark_prefill = rep.done_prefill
     mark_wait(state, settings, rep, seat.request)
+    if settings.fails:
+        state.outages.mark[seat.request] = state.outages.spent[state.home[seat.request]]
 
 
 @inlined
@@ -28,16 +31,25 @@ def resume(state: State, settings: Record, rep: Record, seat: Record, token: Int
     request = seat.request
     priced = rep.done_priced + settings.lag * rep.staged_priced
     waited = wait_since_mark(state, settings, rep, request)
+    outage = outage_since_mark(state, settings, request)
     if seat.generated == 0:
         tokens = rep.done_prefill + settings.lag * rep.staged_prefill - seat.mark_prefill
         time = priced - seat.mark_priced
         own = seat.target - seat.mark_done
         # time * own could pass 64 bits
         own_time = (time // tokens) * own + (time % tokens) * own // tokens
-        state.prefill_time[request] = token - seat.mark - (time - own_time) - waited
+        state.prefill_time[request] = token - seat.mark - (time - own_time) - waited - outage
         if settings.stages > 0:
             state.stages.prefill_wait[request] = waited
-        state.preempted_time[request] = seat.mark - state.first_scheduled[request]
+        before = seat.mark - state.first_scheduled[request]
+        if settings.fails and state.outages.retries[request] > 0:
+            outage += before
+        else:
+            state.preempted_time[request] = before
+        if settings.fails:
+            state.outages.prefill_outage[request] = outage
+    elif settings.fails and state.outages.had[request] >= seat.generated:
+        state.outages.decode_outage[request] += token - state.finish[request]
     else:
         state.preempted_time[request] += token - state.finish[request]
     seat.mark = token
@@ -53,8 +65,11 @@ def pause(state: State, settings: Record, rep: Record, seat: Record, token: Int)
 
 @inlined
 def spend(state: State, settings: Record, rep: Record, seat: Record, time: Int) -> None:
-    """Decoding, and waiting for stages, took so long since the mark."""
+    """Decoding, waiting for stages, and outages took so long since the mark."""
     waited = wait_since_mark(state, settings, rep, seat.request)
-    state.decode_time[seat.request] += time - waited
+    outage = outage_since_mark(state, settings, seat.request)
+    state.decode_time[seat.request] += time - waited - outage
+    if settings.fails:
+        state.outages.decode_outage[seat.request] += outage
     if settings.stages > 0:
         state.stages.decode_wait[seat.request] += waited

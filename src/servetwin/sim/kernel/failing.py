@@ -23,6 +23,7 @@ from servetwin.types import Status
 __all__ = [
     "begin_anew",
     "copied_until",
+    "count_outage",
     "curb",
     "foresee",
     "next_failure",
@@ -83,6 +84,17 @@ def outage(state: State, now: Int, blocks: Int, longest: Int) -> Int:
     return max(whole, np.int64(1))
 
 
+@inlined
+def count_outage(state: State, settings: Record, rep: Record, r: Int) -> None:
+    """The iteration under way ends, which outages may have made longer."""
+    outages = state.outages
+    if settings.lag:
+        outages.spent[r] += outages.coming[r]
+        outages.coming[r] = 0
+    elif rep.begun > rep.now:
+        outages.spent[r] += rep.begun - rep.now
+
+
 @outlined
 def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
     """A failure will interrupt the iteration that begins now, before the next plan is made."""
@@ -106,6 +118,7 @@ def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
     if begin > CLOCK_END - last:
         state.world[0].overrun = 1
         return
+    outages.coming[r] = begin - rep.now
     rep.staged_cost = begin + last - rep.now
     if settings.gaps and counted > 0:
         state.gaps[bin_of(rep.staged_cost)] += counted
@@ -287,6 +300,7 @@ def _clear(state: State, settings: Record, rep: Record, r: Int) -> None:
     rep.ahead = rep.caught = rep.loading = rep.doomed = rep.redoing = 0
     rep.jump = 1
     rep.blocks_before = 0
+    rep.begun = rep.now
     rep.free = settings.capacity
     rep.leaving = rep.order_tail = rep.anonymous = rep.ready_head = rep.astray = -1
     first = r * settings.max_seqs

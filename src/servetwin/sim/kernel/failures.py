@@ -88,6 +88,7 @@ def _send(state: State, settings: Record, request: Int, now: Int, before: Int) -
 def _iterate(state: State, settings: Record, now: Int) -> None:
     r = soonest(state.times, settings.leaves)
     rep = state.replica[r]
+    failing.count_outage(state, settings, rep, r)
     reach(state, settings, rep, r, now)
     if settings.lag and failing.next_failure(state, settings, r) < rep.now + rep.staged_cost:
         failing.foresee(state, settings, rep, r)

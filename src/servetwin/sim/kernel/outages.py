@@ -12,7 +12,13 @@ from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.records import CHUNK, FAULT
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Outages, Record, State
 
-__all__ = ["failures_of", "make_outages", "note_chunk", "redone"]
+__all__ = [
+    "failures_of",
+    "make_outages",
+    "note_chunk",
+    "outage_since_mark",
+    "redone",
+]
 
 
 def make_outages(inputs: SimInputs, seats: int) -> Outages:
@@ -51,6 +57,11 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
         chunk=np.zeros(seats if plan else 0, CHUNK),
         had=np.zeros(n, np.int32),
         retries=np.zeros(n, np.int32),
+        spent=np.zeros(inputs.replicas if plan else 0, np.int64),
+        coming=np.zeros(inputs.replicas if plan else 0, np.int64),
+        mark=np.zeros(n, np.int64),
+        prefill_outage=np.zeros(n, np.int64),
+        decode_outage=np.zeros(n, np.int64),
         token=np.zeros(n, np.int64),
     )
 
@@ -67,6 +78,8 @@ def failures_of(state: State, inputs: SimInputs) -> dict[str, Any]:
         "outages": rows[np.lexsort((rows[:, 1], rows[:, 0]))],
         "losses": np.array([outages.fault[0][name] for name in LOSSES], np.int64),
         "retries": outages.retries,
+        "prefill_outage": outages.prefill_outage,
+        "decode_outage": outages.decode_outage,
     }
 
 
@@ -79,6 +92,20 @@ def _times_of(plan: Failures, engine: int) -> list[int]:
 def redone(state: State, settings: Record, request: Int, token: Int) -> Flag:
     """Whether the user had that token of a request when its engine failed."""
     return settings.fails and token <= state.outages.had[request]
+
+
+@inlined
+def outage_since_mark(state: State, settings: Record, request: Int) -> Int:
+    """Picoseconds that outages added to iterations since the last mark, which is moved here.
+
+    The token of the iteration under way counts as there, where plans are made ahead.
+    """
+    if settings.fails == 0:
+        return np.int64(0)
+    outages, r = state.outages, state.home[request]
+    before = outages.mark[request]
+    outages.mark[request] = outages.spent[r] + outages.coming[r]
+    return outages.mark[request] - before
 
 
 @outlined

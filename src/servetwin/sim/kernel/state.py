@@ -171,6 +171,15 @@ class Outages(NamedTuple):
     had: Shorts
     """By request: tokens that the user had when its engine last failed."""
     retries: Shorts
+    spent: Ints
+    """By replica: what outages have added to its iterations that ended, and below to the one under
+    way, where it is planned ahead."""
+    coming: Ints
+    mark: Ints
+    """By request: `spent` of its replica when its prompt began or its last token came."""
+    prefill_outage: Ints
+    """As `RequestTable` has it, and below."""
+    decode_outage: Ints
     token: Ints
     """By request that was preempted: when the token comes that was on its way, maybe FOREVER."""
 

@@ -12,7 +12,7 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Prefill time, prefill tokens and waits of the iterations of one replica that have ended."""
+    """Sums over the iterations of one replica that have ended, in the order of `reading`."""
 
     def __init__(self, cost: IterationCost, ring: Ring | None) -> None:
         self.cost = cost
@@ -20,10 +20,11 @@ class Clock:
         self.prefill_time = 0
         self.prefill_tokens = 0
         self.stage_wait = 0
+        self.outage = 0
 
     @property
-    def reading(self) -> tuple[int, int, int]:
-        return self.prefill_time, self.prefill_tokens, self.stage_wait
+    def reading(self) -> tuple[int, int, int, int]:
+        return self.prefill_time, self.prefill_tokens, self.stage_wait, self.outage
 
     def ended(self, batch: Batch) -> None:
         """Count an iteration: what its prompts add to the time that its decodes take alone."""
@@ -33,6 +34,7 @@ class Clock:
             self.prefill_time += max(0, self._alone(batch) - self._alone(decodes))
             self.prefill_tokens += batch.prefill_tokens
         self.stage_wait += batch.waited
+        self.outage += batch.outage
 
     def _alone(self, batch: Batch) -> int:
         """How long an iteration takes where nothing is in its way."""
@@ -57,11 +59,15 @@ class Clock:
         if item.decode and not redone:
             others = self.prefill_time - request.marks[0]
             waited = self.stage_wait - request.marks[2]
+            outage = self.outage - request.marks[3]
             begun = max(request.last_token, request.joined)
-            request.decode_time += now - begun - others - waited
+            request.decode_time += now - begun - others - waited - outage
             request.decode_stage_wait += waited
+            request.decode_outage += outage
         elif request.last_token == NOT_YET:
             self._first_token(request, now, item.done + item.tokens - request.prompt_done)
+        elif redone:
+            request.decode_outage += now - request.last_token
         else:
             request.preempted_time += now - request.last_token
         request.marks = self.reading
@@ -72,5 +78,12 @@ class Clock:
         tokens = self.prefill_tokens - request.marks[1]
         others = time - ((time // tokens) * own + (time % tokens) * own // tokens)
         request.prefill_stage_wait = self.stage_wait - request.marks[2]
-        request.prefill_time = now - request.prompt_begun - others - request.prefill_stage_wait
-        request.preempted_time = request.prompt_begun - request.first_scheduled
+        outage = self.outage - request.marks[3]
+        alone = now - request.prompt_begun - others - outage
+        request.prefill_time = alone - request.prefill_stage_wait
+        before = request.prompt_begun - request.first_scheduled
+        if request.retries:
+            outage += before
+        else:
+            request.preempted_time = before
+        request.prefill_outage = outage

@@ -72,6 +72,7 @@ class FailingCluster(Cluster):
             replica = self.replicas[home]
             replica.down = True
             if home in copied and replica.executing.work:
+                replica.executing.outage = back - replica.now
                 replica.busy_until = replica.run(replica.executing, back)
                 heapq.heappush(self.events, (replica.busy_until, ITERATION, home))
         self.copied |= copied
@@ -208,4 +209,6 @@ def run_failing(inputs: SimInputs, plan: Failures, *, check: bool = False) -> Ou
         outages=np.array(cluster.outages, np.int64).reshape(-1, 3),
         losses=np.array([cluster.losses[name] for name in LOSSES], np.int64),
         retries=column(cluster.requests, "retries").astype(np.int32),
+        prefill_outage=column(cluster.requests, "prefill_outage"),
+        decode_outage=column(cluster.requests, "decode_outage"),
     )

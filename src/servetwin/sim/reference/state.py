@@ -37,13 +37,15 @@ class Request:
     """When the plan was made that began the prompt, since the last admission."""
     prompt_done: int = 0
     """Tokens that were computed before."""
-    marks: tuple[int, int, int] = (0, 0, 0)
+    marks: tuple[int, int, int, int] = (0, 0, 0, 0)
     """What `attribution.Clock` read then, or at the last token."""
     prefill_time: int = 0
     decode_time: int = 0
     preempted_time: int = 0
     prefill_stage_wait: int = 0
     decode_stage_wait: int = 0
+    prefill_outage: int = 0
+    decode_outage: int = 0
     slot: int = -1
     hands_over: bool = False
     """Goes on to a decode pool with its first token, which is its last here."""
@@ -168,6 +170,8 @@ class Batch:
     duration: int = 0
     waited: int = 0
     """What it takes longer since others are in the stages."""
+    outage: int = 0
+    """From its beginning until it began for the last time, since its engine failed."""
     preempted: bool = False
     """Whether somebody had to go for it."""
 
