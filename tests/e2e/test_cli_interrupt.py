@@ -136,6 +136,22 @@ def test_a_sweep_keeps_the_rates_that_have_finished(tmp_path: Path) -> None:
     assert content["config"]["sweep_rps"] == [5, 1000, 2000, 3000]
 
 
+def test_the_pools_study_keeps_what_has_finished(tmp_path: Path) -> None:
+    args = ["study", "pools", *MODEL, "--isl", "500", "--osl", "50", "--requests", "3000"]
+    limits = ["--slo", "ttft=1s,tpot=100ms", "--engines", "3", "--out", "out"]
+    with on_a_terminal(tmp_path, *args, *limits) as (process, terminal):
+        assert b" 1/" in read_until(terminal, b" 1/")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 130
+    content = json.loads((tmp_path / "out" / "pools.json").read_text())
+    assert content["interrupted"]
+    assert 1 <= len(content["layouts"]) < 20
+    assert content["verdict"][0].startswith("Interrupted after ")
+    assert content["verdict"][0] in " ".join(out.decode().split())
+    assert (tmp_path / "out" / "pools.png").exists()
+
+
 def test_a_run_on_a_terminal_gets_its_cursor_back(tmp_path: Path) -> None:
     args = ["--requests", "20000", "--rps", "50", "--reference", "--out", "out"]
     with on_a_terminal(tmp_path, *RUN, *args) as (process, terminal):

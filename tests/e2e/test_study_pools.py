@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,10 @@ LIMITS = ("--slo", "ttft=1s,tpot=50ms,p=0.9")
 def pools(folder: Path, *args: str) -> Done:
     command = [sys.executable, "-m", "servetwin", "study", "pools", *args]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def best_ones(content: dict[str, Any]) -> tuple[str, str]:
+    return content["best_split"], content["best_aggregated"]
 
 
 def test_files_hold_what_is_printed(tmp_path: Path) -> None:
@@ -36,22 +42,25 @@ def test_files_hold_what_is_printed(tmp_path: Path) -> None:
     }
     content = json.loads((out / "pools.json").read_text())
     assert content["schema"] == "servetwin.pools/1"
-    names = [row["layout"] for row in content["layouts"]]
-    assert names == [
-        "3 aggregated",
-        "3 aggregated (512)",
-        "1 prefill + 2 decode",
-        "2 prefill + 1 decode",
-    ]
+    own = [row["layout"] for row in content["layouts"] if "(" not in row["layout"]]
+    assert own == ["3 aggregated", "1 prefill + 2 decode", "2 prefill + 1 decode"]
+    for kind in ("aggregated", "pools"):
+        tried = {row["max_num_batched_tokens"] for row in content["layouts"] if row["kind"] == kind}
+        assert tried >= {128, 256, 512, 1024, 2048, 4096, 8192, 16384}
     with (out / "pools.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row, stated in zip(rows, content["layouts"], strict=True):
         assert float(row["goodput_rps"]) == stated["goodput_rps"]
         assert stated["met"] >= 0.9 > stated["failing_met_all"]
         assert stated["usd_per_hour"] == pytest.approx(3 * 1.95)
-        assert f"{stated['layout']} " in done.stdout
-    best = max(content["layouts"], key=lambda row: row["goodput_rps"])
-    assert best["layout"] in (content["best_split"], content["best_aggregated"])
+        line = rf"^{re.escape(stated['layout'])} +[\d.]+ "
+        assert bool(re.search(line, done.stdout, re.MULTILINE)) == stated["shown"]
+    fastest = max(row["rate_rps"] for row in content["layouts"])
+    best = max(
+        (row for row in content["layouts"] if row["layout"] in best_ones(content)),
+        key=lambda row: row["goodput_rps"],
+    )
+    assert best["rate_rps"] == fastest
     assert f"Best: {best['layout']}, " in " ".join(done.stdout.split())
     assert (out / "pools.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "pools.html").read_text()
@@ -60,11 +69,16 @@ def test_files_hold_what_is_printed(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["layouts"] == content["layouts"]
 
 
-def test_chunks_of_aggregated_engines_can_be_chosen(tmp_path: Path) -> None:
-    args = (*SMALL, *REQUESTS, "--rates", "1,2", "--aggregated-tokens", "256,1024", "--json")
+def test_budgets_can_be_chosen(tmp_path: Path) -> None:
+    chosen = ("--aggregated-tokens", "256,1024", "--prefill-tokens", "4096")
+    args = (*SMALL, *REQUESTS, "--rates", "1,2", *chosen, "--json")
     content = json.loads(pools(tmp_path, *args).stdout)
-    names = [row["layout"] for row in content["layouts"] if row["kind"] == "aggregated"]
-    assert names == ["3 aggregated (256)", "3 aggregated (1024)"]
+    assert [row["layout"] for row in content["layouts"]] == [
+        "3 aggregated (256)",
+        "3 aggregated (1024)",
+        "1 prefill + 2 decode (4096)",
+        "2 prefill + 1 decode (4096)",
+    ]
     assert {row["rate_rps"] for row in content["layouts"]} <= {None, 1.0, 2.0}
 
 
@@ -79,11 +93,13 @@ def test_a_trace_with_prefixes(tmp_path: Path) -> None:
         for at in range(200)
     ]
     (tmp_path / "trace.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    args = ("--trace", "trace.jsonl", "--router", "cache-aware", *LIMITS, "--json")
+    tokens = ("--max-num-batched-tokens", "1024")  # and no other
+    args = ("--trace", "trace.jsonl", "--router", "cache-aware", *tokens, *LIMITS, "--json")
     done = pools(tmp_path, *SMALL, *args)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     assert content["workload"]["requests"] == 200
+    assert len(content["layouts"]) == 3
     assert all(row["goodput_rps"] > 0 for row in content["layouts"])
 
 
