@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from servetwin.report.engine_wording import cost_line, memory_line
 from servetwin.report.group_wording import also_line
 from servetwin.report.wording import number, printable
 
@@ -13,7 +14,6 @@ __all__ = ["facts"]
 def facts(summary: dict[str, Any]) -> dict[str, str]:
     """Say what was run, as labels and lines of text; what is unknown is left out."""
     config, workload = summary["config"], summary["workload"]
-    provenance = summary["provenance"]
     lines = {
         "Model": _join(config.get("model"), _prefixed(config, ("weight_dtype", "quantization"))),
         "GPU": _hardware(config),
@@ -21,11 +21,11 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
         "Decode": _decode_pool(config),
         "Engine": _engine(config),
         "Front end": _frontend(config.get("frontend")),
-        "Memory": _memory(provenance.get("memory_per_gpu"), config),
+        "Memory": memory_line(summary),
         "KV tiers": _tiers(config),
         "Workload": _join(workload.get("dataset") or workload.get("name"), _load(workload)),
         "Source": workload.get("source"),
-        "Costs": _costs(provenance),
+        "Costs": cost_line(summary),
     }
     return {label: printable(line) for label, line in lines.items() if line}
 
@@ -84,15 +84,6 @@ def _engine(config: dict[str, Any]) -> str:
     return _join(f"{scheduler} scheduler" if scheduler else None, *limits)
 
 
-def _memory(plan: object, config: dict[str, Any]) -> str:
-    """Gigabytes of one GPU by what they hold; the first kind where there are several."""
-    parts = {"weights": "weights", "runtime": "runtime", "kv_cache": "KV cache"}
-    if not isinstance(plan, dict) or not all(isinstance(plan.get(k), int | float) for k in parts):
-        return ""
-    sizes = [f"{number(float(plan[key]) / 1e9)} GB {what}" for key, what in parts.items()]
-    return f"{_join(*sizes)} on each {config.get('gpu') if config.get('also') else 'GPU'}"
-
-
 def _tiers(config: dict[str, Any]) -> str:
     """Tiers in full, as `--kv-tier` takes them: what was left open has been decided."""
     pools = {"": config.get("kv_tier"), "decode ": config.get("decode_kv_tier")}
@@ -126,19 +117,6 @@ def _arrivals(workload: dict[str, Any]) -> str:
         first = f"{requests - after:,} begin {f'at {rate}' if rate else 'at once'}"
         return f"closed loop ({first}, {after:,} follow an answer)"
     return "all at once" if workload.get("span_s") == 0 else rate
-
-
-def _costs(provenance: dict[str, Any]) -> str:
-    """Where the costs of each kind of engine come from."""
-    also = provenance.get("also")
-    each = [provenance, *(also if isinstance(also, list) else ())]
-    costs = [known["cost_model"] for known in each if isinstance(known.get("cost_model"), dict)]
-    return "; ".join(dict.fromkeys(map(_cost, costs)))
-
-
-def _cost(cost: dict[str, Any]) -> str:
-    level, source = cost.get("level"), cost.get("source")
-    return f"{level}: {source}" if level and source else str(level or source or "")
 
 
 def _prefixed(config: dict[str, Any], keys: tuple[str, ...]) -> str:
