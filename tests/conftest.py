@@ -6,9 +6,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from support.hand import Run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -41,3 +45,11 @@ def ctrl_c_as_before() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(params=["reference", "kernel"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Each simulator in turn: inputs of a run -> its outcome."""
+    from support.hand import RUNS  # imports the kernel, which few tests need
+
+    return RUNS[request.param]

@@ -17,14 +17,9 @@ from servetwin.sim.stages import Stages
 from servetwin.types import SCHEDULERS, Deployment, Parallelism, Pipeline, RequestTable, Workload
 from servetwin.units import PS_PER_S
 from support.cases import Shape, sim_inputs, try_examples
-from support.hand import RUNS, Run
+from support.hand import Run
 from support.outcomes import assert_same
 from support.pools import Pair, pooled_inputs
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

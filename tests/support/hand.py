@@ -1,8 +1,9 @@
-"""What runs that are worked out by hand have in common: every iteration lasts 100 ps."""
+"""What runs that are worked out by hand have in common: iterations that last 100 ps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from servetwin.sim import kernel, reference
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import IterationCost
 
-__all__ = ["FLAT", "RUNS", "Run"]
+__all__ = ["BY_TOKEN", "FLAT", "RUNS", "Run"]
 
 Run = Callable[[SimInputs], Outcome]
 
@@ -25,6 +26,9 @@ FLAT = IterationCost(
     prefill_chunk=0,
     prefill_attn=0,
 )
+
+BY_TOKEN = replace(FLAT, linear=np.array([0, 1], np.int64), linear_slope=1)
+"""1 ps more for each token."""
 
 
 def _checked(inputs: SimInputs) -> Outcome:

@@ -13,14 +13,9 @@ from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import Stages
 from servetwin.types import BlockHashes, EngineSettings, Workload
-from support.hand import FLAT, RUNS, Run
+from support.hand import FLAT, Run
 
 HALF = 1 << 15
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 def failing(*at: tuple[int, int], **more: int | bool) -> Failures:

@@ -14,14 +14,9 @@ from servetwin.sim.groups import EngineGroup, groups_of, joined
 from servetwin.sim.inputs import SimInputs
 from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS, EngineSettings, Status, Workload
-from support.hand import FLAT, RUNS, Run
+from support.hand import FLAT, Run
 
 SLOW = replace(FLAT, base=200)
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 def two_kinds(*requests: tuple[int, int, int], router: str = "round-robin") -> SimInputs:

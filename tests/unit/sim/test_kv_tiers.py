@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 
 from servetwin.cache.tiers import TierLimits
-from servetwin.sim import kernel, reference
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.prefixes import find_prefixes
-from servetwin.types import BlockHashes, EngineSettings, IterationCost, Workload
+from servetwin.types import BlockHashes, EngineSettings, Workload
+from support.hand import BY_TOKEN, Run
 
-Run = Callable[[SimInputs], Outcome]
-
-COST = IterationCost(
-    base=100,
-    linear=np.array([0, 1], np.int64),
-    linear_slope=1,
-    head=np.array([0, 0], np.int64),
-    head_slope=0,
-    decode_seq=0,
-    decode_ctx=0,
-    prefill_chunk=0,
-    prefill_attn=0,
-)
 FIRST = (0, 30, [0, 1, 2])
 DRIVES_OUT = (1000, 40, [6, 7, 8, 9])
 RETURNS = (2000, 31, [0, 1, 2])
 """Arrival, input tokens and the names of their blocks; all of one output token."""
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    checked: Run = lambda inputs: reference.run(inputs, check=True)  # noqa: E731
-    return {"reference": checked, "kernel": kernel.run}[request.param]
 
 
 def inputs(rows: list[tuple[int, int, list[int]]], blocks: int, *tiers: TierLimits) -> SimInputs:
@@ -53,7 +31,7 @@ def inputs(rows: list[tuple[int, int, list[int]]], blocks: int, *tiers: TierLimi
     return SimInputs(
         workload=workload,
         settings=settings,
-        cost=COST,
+        cost=BY_TOKEN,
         capacity_blocks=blocks,
         max_total_tokens=10_000,
         replicas=1,

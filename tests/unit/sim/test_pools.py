@@ -29,15 +29,10 @@ from servetwin.types import (
 )
 from servetwin.units import CLOCK_END_PS, NOT_YET
 from support.cases import Shape, try_examples
-from support.hand import FLAT, RUNS, Run
+from support.hand import FLAT, Run
 from support.pools import Pair, assert_pools_conserve, counted_back_pressure, pooled_inputs
 
 AFTER = TransferLink(block_ps=5, latency_ps=2)
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 def workload(*rows: tuple[int, int, int]) -> Workload:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,34 +11,15 @@ import pytest
 from servetwin.cache import BlockTrace
 from servetwin.cache.reference import Fifo
 from servetwin.errors import InputError
-from servetwin.sim import SimOptions, kernel, reference
+from servetwin.sim import SimOptions, reference
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.prefixes import Prefixes, find_prefixes
 from servetwin.sim.reference.prefix import PrefixPool
-from servetwin.types import BlockHashes, EngineSettings, IterationCost, Workload
+from servetwin.types import BlockHashes, EngineSettings, Workload
+from support.hand import BY_TOKEN, Run
 
-Run = Callable[[SimInputs], Outcome]
 Row = tuple[int, int, int, list[int]]
 """Arrival, input and output tokens, and the names of the input's blocks."""
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    checked: Run = lambda inputs: reference.run(inputs, check=True)  # noqa: E731
-    return {"reference": checked, "kernel": kernel.run}[request.param]
-
-
-COST = IterationCost(
-    base=100,
-    linear=np.array([0, 1], np.int64),
-    linear_slope=1,
-    head=np.array([0, 0], np.int64),
-    head_slope=0,
-    decode_seq=0,
-    decode_ctx=0,
-    prefill_chunk=0,
-    prefill_attn=0,
-)
 
 
 def load(rows: list[Row], block_tokens: int = 10) -> Workload:
@@ -74,7 +54,7 @@ def inputs(rows: list[Row], **changes: Any) -> SimInputs:
     return SimInputs(
         workload=workload,
         settings=settings,
-        cost=COST,
+        cost=BY_TOKEN,
         max_total_tokens=10_000,
         seed=0,
         snapshot_interval=0,

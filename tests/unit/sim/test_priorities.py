@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from servetwin.errors import InputError
-from servetwin.sim import kernel, reference
 from servetwin.sim.failures import Failures
-from servetwin.sim.inputs import Outcome, SimInputs
-from servetwin.types import EngineSettings, IterationCost, Workload
-
-Run = Callable[[SimInputs], Outcome]
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return {"reference": reference.run, "kernel": kernel.run}[request.param]
-
-
-NOTHING = np.zeros(2, np.int64)
-FLAT = IterationCost(100, NOTHING, 0, NOTHING, 0, 0, 0, 0, 0)
+from servetwin.sim.inputs import SimInputs
+from servetwin.types import EngineSettings, Workload
+from support.hand import FLAT, Run
 
 
 def inputs(*rows: tuple[int, int, int, int], blocks: int = 100, seats: int = 4) -> SimInputs:

@@ -11,28 +11,11 @@ import numpy as np
 import pytest
 
 from servetwin.errors import InputError
-from servetwin.sim import kernel, reference
+from servetwin.sim import kernel
 from servetwin.sim.inputs import Outcome, SimInputs
-from servetwin.types import EngineSettings, IterationCost, Status, Workload
+from servetwin.types import EngineSettings, Status, Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest):
-    return {"reference": reference.run, "kernel": kernel.run}[request.param]
-
-
-FLAT = IterationCost(
-    base=100,
-    linear=np.array([0, 0], np.int64),
-    linear_slope=0,
-    head=np.array([0, 0], np.int64),
-    head_slope=0,
-    decode_seq=0,
-    decode_ctx=0,
-    prefill_chunk=0,
-    prefill_attn=0,
-)
+from support.hand import FLAT
 
 
 def workload(*rows: tuple[int, int, int]) -> Workload:

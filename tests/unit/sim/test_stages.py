@@ -5,19 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.sim.stages import Stages
 from servetwin.types import EngineSettings, Workload
-from support.hand import FLAT, RUNS, Run
+from support.hand import FLAT, Run
 
 HALF = 1 << 15
-
-
-@pytest.fixture(params=["reference", "kernel"])
-def run(request: pytest.FixtureRequest) -> Run:
-    return RUNS[request.param]
 
 
 def engine(lanes: int, stages: Stages | None, *requests: tuple[int, int]) -> SimInputs:
