@@ -22,6 +22,7 @@ from servetwin.sim.kernel.failures import run_failing_slice
 from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS, SCHEDULERS
 from support.cases import Shape, sim_inputs, try_examples
+from support.failures import drawn_failures
 from support.outcomes import assert_conserved, assert_same
 
 EXAMPLES = {"vllm": 25, "sarathi": 8}
@@ -58,36 +59,11 @@ def failing_inputs(draw: st.DrawFn, shape: Shape, copies: str) -> SimInputs:
         inputs = replace(inputs, tiers=draw(TIERS))
     if copies == "neighbour" and inputs.engines == 1:
         inputs = replace(inputs, replicas=2 * inputs.replicas, stages=_twice(inputs.stages))
-    return replace(inputs, failures=draw(failures(inputs, copies)))
+    return replace(inputs, failures=draw(drawn_failures(inputs, copies)))
 
 
 def _twice(stages: Stages | None) -> Stages | None:
     return None if stages is None else replace(stages, engines=2)
-
-
-@st.composite
-def failures(draw: st.DrawFn, inputs: SimInputs, copies: str) -> Failures:
-    """Failures within about the time that the run takes without them, often at a boundary."""
-    calm = kernel.run(replace(inputs, snapshot_interval=0))
-    times = np.concatenate([calm.first_token, calm.finish, calm.arrival])
-    end = max(1, int(times.max()))
-    count = draw(st.integers(1, 6 if copies != "neighbour" else 12))
-    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
-    drawn = rng.integers(0, end + end // 2 + 2, count)
-    chosen = np.where(rng.random(count) < 0.3, rng.choice(times[times >= 0], count), drawn)
-    at = np.sort(chosen)
-    scale = max(1, end // 50)
-    return Failures(
-        tuple(at.tolist()),
-        tuple(rng.integers(0, inputs.engines, count).tolist()),
-        detect=draw(st.sampled_from([0, 1, scale, 5 * scale])),
-        restart=draw(st.sampled_from([0, 1, 3 * scale, 10 * scale])),
-        replicated=copies != "none",
-        neighbour=copies == "neighbour",
-        restore_block=draw(st.sampled_from([0, 1, 7])),
-        lag=draw(st.sampled_from([0, 1, 3])),
-        reroute=draw(st.integers(0, 3)) > 0,
-    )
 
 
 def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:

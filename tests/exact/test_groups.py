@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from servetwin.cache import ENGINE_POLICIES
 from servetwin.cache.tiers import TierLimits
 from servetwin.sim import kernel, reference
+from servetwin.sim.failures import LOSSES
 from servetwin.sim.inputs import Outcome, SimInputs
 from servetwin.types import ROUTERS, SCHEDULERS, Status
 from support.cases import Shape, sim_inputs, try_examples
+from support.failures import drawn_failures
 from support.groups import grouped, grouped_inputs, split
 from support.outcomes import assert_conserved, assert_same
 
@@ -122,6 +124,41 @@ def test_kernel_equals_reference_with_kinds_and_more(capsys: pytest.CaptureFixtu
     assert seen["examples"] >= 100
     for what in ("by priority", "with adapters", "with tiers"):
         assert seen[what] >= 0.1 * seen["examples"], what
+
+
+@st.composite
+def failing(draw: st.DrawFn, shape: Shape, copies: str) -> SimInputs:
+    """Kinds whose engines fail, each of which comes back in a time of its own."""
+    inputs = draw(grouped_inputs(shape))
+    times = st.sampled_from([None, 0, 5, 100])
+    also = [replace(group, restart=draw(times), restore_block=draw(times)) for group in inputs.also]
+    inputs = replace(inputs, also=tuple(also))
+    return replace(inputs, failures=draw(drawn_failures(inputs, copies)))
+
+
+@pytest.mark.parametrize("copies", ["none", "host", "neighbour"])
+def test_kernel_equals_reference_with_kinds_that_fail(
+    copies: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: Counter[str] = Counter()
+
+    def check(inputs: SimInputs) -> None:
+        compare(inputs, seen)
+        found = kernel.run(inputs)
+        assert found.outages is not None
+        assert found.losses is not None
+        seen["failures"] += len(found.outages)
+        seen["rerouted"] += int(found.losses[LOSSES.index("rerouted")])
+
+    for number, (scheduler, router) in enumerate(product(("vllm", "sarathi", "orca"), ROUTERS)):
+        shape = Shape(scheduler, router, caching=number % 2 == 0)
+        try_examples(check, failing(shape, copies), 12 if scheduler == "vllm" else 4, number)
+    with capsys.disabled():
+        print(f"\nkernel == reference with kinds that fail, copies {copies}: {dict(seen)}")
+    assert seen["examples"] >= 100
+    assert seen["failures"] >= seen["examples"]
+    assert seen["rerouted"] >= 0.3 * seen["examples"]
+    assert seen["with requests that not all can hold"] >= 0.2 * seen["examples"]
 
 
 @pytest.mark.parametrize("caching", [False, True])

@@ -34,8 +34,12 @@ def grouped(draw: st.DrawFn, inputs: SimInputs) -> SimInputs:
         also[0] = EngineGroup(
             inputs.cost, inputs.capacity_blocks, inputs.max_total_tokens, other.replicas
         )
-        smaller = vars(other) | {"replicas": inputs.replicas}
-        inputs = replace(inputs, **smaller)
+        inputs = replace(
+            inputs,
+            cost=other.cost,
+            capacity_blocks=other.capacity_blocks,
+            max_total_tokens=other.max_total_tokens,
+        )
     replicas = inputs.replicas + sum(group.replicas for group in also)
     return replace(inputs, replicas=replicas, also=tuple(also))
 

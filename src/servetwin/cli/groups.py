@@ -45,7 +45,6 @@ def has_groups(settings: RunSettings) -> bool:
     for what, given in {
         "prefill and decode pools": settings.decode_replicas is not None,
         "pipeline stages": settings.pp > 1,
-        "engines that fail": settings.fail_at is not None or settings.mtbf is not None,
     }.items():
         if given:
             raise InputError(f"--also is not simulated yet with {what}: leave one away")

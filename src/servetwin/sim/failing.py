@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,12 @@ def run_failing(
     model = deployment.failures
     assert model is not None
     _check(deployment, model)
-    plan = _plan(model, deployment, cost)
+    plan, *others = map(partial(_plan, model), deployment.groups, (cost, *cost.also))
+    also = tuple(
+        replace(group, restart=own.restart, restore_block=own.restore_block)
+        for group, own in zip(inputs.also, others, strict=True)
+    )
+    inputs = replace(inputs, also=also)
     until = max(3600 * PS_PER_S, 2 * int(inputs.workload.arrival.max(initial=0)))
     while True:
         until = min(until, CLOCK_END_PS)
@@ -66,16 +72,16 @@ def _check(deployment: Deployment, model: FailureModel) -> None:
         raise InputError("failures are simulated with one pool only: leave --decode-replicas away")
     if deployment.settings.by_priority:
         raise InputError("failures are simulated with --scheduling-policy fcfs only")
-    if model.on_neighbour and deployment.replicas == 1:
+    if model.on_neighbour and deployment.engines == 1:
         raise InputError(
             "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or "
             "--kv-replication host"
         )
     for time, engine in model.at:
-        if engine >= deployment.replicas:
+        if engine >= deployment.engines:
             raise InputError(
                 f"engine {engine} is to fail at {time / PS_PER_S:g} s, but engines are numbered "
-                f"from 0 to {deployment.replicas - 1}"
+                f"from 0 to {deployment.engines - 1}"
             )
 
 
@@ -101,13 +107,14 @@ def _plan(model: FailureModel, deployment: Deployment, cost: CostModel) -> Failu
 
 
 def _check_restoring(inputs: SimInputs) -> None:
-    plan = inputs.failures
-    assert plan is not None
-    if inputs.capacity_blocks * plan.restore_block > LONGEST_PAUSE:
-        raise InputError(
-            "the link over which copies of the KV come is too slow: a full cache would take more "
-            "than 10 days"
-        )
+    for group in inputs.groups:
+        plan = group.failures
+        assert plan is not None
+        if group.capacity_blocks * plan.restore_block > LONGEST_PAUSE:
+            raise InputError(
+                "the link over which copies of the KV come is too slow: a full cache would take "
+                "more than 10 days"
+            )
 
 
 def _at(plan: Failures, failures: list[tuple[int, int]]) -> Failures:

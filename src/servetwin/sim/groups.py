@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from servetwin.errors import InputError
@@ -24,12 +24,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class EngineGroup:
-    """Replicas of one kind: the fields of `SimInputs` in which kinds differ."""
+    """Replicas of one kind: what of `SimInputs`, and of its `failures`, they have of their own."""
 
     cost: IterationCost
     capacity_blocks: int
     max_total_tokens: int
     replicas: int
+    restart: int | None = None
+    """As `Failures` has it; None: as the first kind. So the next."""
+    restore_block: int | None = None
+
+
+OWN = ("cost", "capacity_blocks", "max_total_tokens", "replicas")
+"""Fields of `SimInputs` in which kinds differ."""
 
 
 def groups_of(inputs: SimInputs) -> tuple[SimInputs, ...]:
@@ -38,7 +45,16 @@ def groups_of(inputs: SimInputs) -> tuple[SimInputs, ...]:
         return (inputs,)
     others = sum(group.replicas for group in inputs.also)
     first = replace(inputs, replicas=inputs.replicas - others, also=())
-    return (first, *(replace(first, **vars(group)) for group in inputs.also))
+    return (first, *(_alone(first, group) for group in inputs.also))
+
+
+def _alone(first: SimInputs, group: EngineGroup) -> SimInputs:
+    failures = first.failures
+    if failures is not None:
+        restart = failures.restart if group.restart is None else group.restart
+        block = failures.restore_block if group.restore_block is None else group.restore_block
+        failures = replace(failures, restart=restart, restore_block=block)
+    return replace(first, failures=failures, **{name: getattr(group, name) for name in OWN})
 
 
 def joined(groups: Sequence[SimInputs]) -> SimInputs:
@@ -46,8 +62,7 @@ def joined(groups: Sequence[SimInputs]) -> SimInputs:
     first, *others = groups
     if not others:
         return first
-    names = [field.name for field in fields(EngineGroup)]
-    also = tuple(EngineGroup(**{name: getattr(one, name) for name in names}) for one in others)
+    also = tuple(EngineGroup(**{name: getattr(one, name) for name in OWN}) for one in others)
     if any(one.tiers != first.tiers for one in others):
         raise InputError(
             "KV tiers below replicas of several kinds need KV blocks of equal bytes: choose tp of "
@@ -61,7 +76,6 @@ def check_groups(inputs: SimInputs) -> None:
     others = {
         "prefill and decode pools": inputs.decode is not None,
         "microbatches in pipeline stages": inputs.stages is not None,
-        "engines that fail": inputs.failures is not None,
     }
     for name, present in others.items():
         if inputs.also and present:

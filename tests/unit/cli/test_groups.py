@@ -94,7 +94,7 @@ def test_a_bad_group_is_told_in_one_line(text: str, message: str) -> None:
         build_deployment(settings(also=[text]))
 
 
-@pytest.mark.parametrize("what", [{"decode_replicas": 1}, {"pp": 2}, {"mtbf": "1h"}])
+@pytest.mark.parametrize("what", [{"decode_replicas": 1}, {"pp": 2}])
 def test_what_is_not_simulated_with_groups_is_refused(what: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="--also is not simulated yet with"):
         build_deployment(settings(also=MIXED, **what))

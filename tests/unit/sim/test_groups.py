@@ -92,11 +92,26 @@ def test_kinds_with_unlike_tiers_are_refused() -> None:
         joined([one, replace(other, tiers=(TierLimits("host", 4, 1, 1),))])
 
 
-@pytest.mark.parametrize(
-    "what",
-    [{"failures": Failures((), (), 0, 0)}, {"stages": Stages(2, (0, 1 << 16))}],
-    ids=["failures", "stages"],
-)
-def test_what_is_not_simulated_with_kinds_is_refused(what: dict[str, object]) -> None:
+def test_an_engine_comes_back_as_its_kind_does(run: Run) -> None:
+    """Both fail 50 ps into their first iteration; the second kind restarts four times as slowly."""
+    inputs = two_kinds((0, 5, 1), (0, 5, 1))
+    plan = Failures((50, 50), (0, 1), detect=10, restart=20, reroute=False)
+    slow = (replace(inputs.also[0], restart=80),)
+    found = run(replace(inputs, failures=plan, also=slow))
+    assert found.outages is not None
+    assert found.outages.tolist() == [[50, 0, 80], [50, 1, 140]]
+    assert found.finish.tolist() == [180, 340]
+
+
+def test_nobody_is_sent_where_it_could_never_run(run: Run) -> None:
+    """The long request waits for the only engine that holds it, the short one goes elsewhere."""
+    inputs = two_kinds((0, 30, 1), (1, 5, 1), (2, 30, 1), (3, 30, 1), (4, 5, 1))
+    plan = Failures((50,), (0,), detect=10, restart=1000)
+    found = run(replace(inputs, failures=plan))
+    assert found.replica.tolist() == [0, 1, 0, 0, 1]
+    assert found.finish[4] < 1000 < found.finish[0]
+
+
+def test_what_is_not_simulated_with_kinds_is_refused() -> None:
     with pytest.raises(InputError, match="not simulated yet"):
-        replace(two_kinds((0, 5, 1)), **what)
+        replace(two_kinds((0, 5, 1)), stages=Stages(2, (0, 1 << 16)))

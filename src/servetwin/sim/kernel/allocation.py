@@ -224,13 +224,15 @@ def _settings(inputs: SimInputs, seats: int, ring_size: int, leaves: int, fetche
 
 
 def _settings_of_kind(group: SimInputs, kind: int) -> dict[str, int]:
-    cost = group.cost
+    cost, failures = group.cost, group.failures
     return {
         "kind": kind,
         "max_total": group.max_total_tokens,
         "capacity": group.capacity_blocks,
         "tabled": int(cost.attention is not None),
         "speculating": int(cost.speculation is not None),
+        "restart": failures.restart if failures else 0,
+        "restore_block": failures.restore_block if failures else 0,
         **{name: getattr(cost, name) for name in SETTINGS.names or () if hasattr(cost, name)},
     }
 

@@ -69,18 +69,18 @@ def skip(state: State, engine: Int, at: Int, back: Int) -> Int:
 
 
 @outlined
-def outage(state: State, now: Int, blocks: Int, longest: Int) -> Int:
+def outage(state: State, settings: Record, now: Int, blocks: Int, longest: Int) -> Int:
     """`Failures.outage`; `longest` is 0 where no iteration is under way."""
     fault = state.outages.fault[0]
-    time = np.float64(fault.detect) + fault.restart
+    time = np.float64(fault.detect) + settings.restart
     if fault.replicated:
-        time += np.float64(blocks) * fault.restore_block + np.float64(fault.lag) * longest
+        time += np.float64(blocks) * settings.restore_block + np.float64(fault.lag) * longest
     if now + time > np.float64(CLOCK_END):
         state.world[0].overrun = 1
         return np.int64(1)
-    whole = fault.detect + fault.restart
+    whole = fault.detect + settings.restart
     if fault.replicated:
-        whole += blocks * fault.restore_block + fault.lag * longest
+        whole += blocks * settings.restore_block + fault.lag * longest
     return max(whole, np.int64(1))
 
 
@@ -108,7 +108,7 @@ def foresee(state: State, settings: Record, rep: Record, r: Int) -> None:
     while at < outages.first[engine + 1] and outages.time[at] < begin + last:
         time = outages.time[at]
         if copied > time:
-            begin = time + outage(state, time, settings.capacity - rep.free, last)
+            begin = time + outage(state, settings, time, settings.capacity - rep.free, last)
             outages.back[at] = begin
         if copied <= max(time, begin):
             rep.doomed = 1

@@ -11,14 +11,14 @@ from servetwin.sim.kernel.events import (
     end_load,
     go_on,
     hand,
-    holds,
     next_arrival,
     reach,
     reject,
     take_arrival,
     wake,
 )
-from servetwin.sim.kernel.router import choose_among
+from servetwin.sim.kernel.kinds import fits, settings_of
+from servetwin.sim.kernel.router import all_down, choose_among
 from servetwin.sim.kernel.snapshots import take_before
 from servetwin.sim.kernel.stages import take_back
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Record, State
@@ -50,7 +50,7 @@ def run_failing_slice(arrays: State, most_events: Int) -> Int:
         world.events += 1
         if arrival == now:
             request = take_arrival(state, settings, world)
-            if holds(settings, state.input_tokens[request], state.output_tokens[request]):
+            if fits(state, settings, request):
                 _send(state, settings, request, now, now)
             else:
                 reject(state, settings, request, now)
@@ -87,16 +87,16 @@ def _send(state: State, settings: Record, request: Int, now: Int, before: Int) -
 @outlined
 def _iterate(state: State, settings: Record, now: Int) -> None:
     r = soonest(state.times, settings.leaves)
-    rep = state.replica[r]
-    failing.count_outage(state, settings, rep, r)
-    reach(state, settings, rep, r, now)
-    if settings.lag and failing.next_failure(state, settings, r) < rep.now + rep.staged_cost:
-        failing.foresee(state, settings, rep, r)
+    rep, own = state.replica[r], settings_of(state, settings, r)
+    failing.count_outage(state, own, rep, r)
+    reach(state, own, rep, r, now)
+    if own.lag and failing.next_failure(state, own, r) < rep.now + rep.staged_cost:
+        failing.foresee(state, own, rep, r)
     if rep.redoing > 0 and rep.doomed == 0:
-        failing.redo(state, settings, rep)
-    go_on(state, settings, rep, r)
+        failing.redo(state, own, rep)
+    go_on(state, own, rep, r)
     if rep.idle == 0:
-        failing.curb(state, settings, rep, r)
+        failing.curb(state, own, rep, r)
 
 
 @inlined
@@ -124,6 +124,7 @@ def _find_next(state: State, settings: Record) -> None:
 def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
     outages = state.outages
     fault, at = outages.fault[0], outages.at[engine]
+    own = settings_of(state, settings, engine)
     blocks = longest = np.int64(0)
     for r in range(engine, settings.replicas, settings.engines):
         rep = state.replica[r]
@@ -135,18 +136,18 @@ def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
         if rep.idle == 0:
             fault.interrupted += 1
             if settings.lag == 0:
-                time = duration(state, settings, rep)
+                time = duration(state, own, rep)
                 longest = max(longest, time * copied)
                 if settings.stages > 0:
                     take_back(state, settings, rep, r, time)
     back = outages.back[at]
     if back == 0:
-        back = now + failing.outage(state, now, blocks, longest)
+        back = now + failing.outage(state, own, now, blocks, longest)
         outages.back[at] = back
     for stage in range(settings.stages):
         state.stages.free[engine, stage] = 0
     for r in range(engine, settings.replicas, settings.engines):
-        _go_down(state, settings, r, now, back)
+        _go_down(state, own, r, now, back)
     outages.detect_at[engine] = now + fault.detect
     outages.back_at[engine] = back
     outages.at[engine] = failing.skip(state, engine, at, back)
@@ -180,6 +181,7 @@ def _park(state: State, settings: Record, rep: Record, r: Int) -> None:
 def _lose_copies(state: State, settings: Record, engine: Int, now: Int) -> None:
     """The neighbour of an engine fails, which may be down and about to need its copies."""
     outages, lost = state.outages, False
+    own = settings_of(state, settings, engine)
     for r in range(engine, settings.replicas, settings.engines):
         rep = state.replica[r]
         if outages.copied[r]:
@@ -188,8 +190,8 @@ def _lose_copies(state: State, settings: Record, engine: Int, now: Int) -> None:
             if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
                 take_before(state, settings, rep, r, now)
             if settings.stages > 0 and rep.parked == 0:
-                take_back(state, settings, rep, r, duration(state, settings, rep))
-            failing.begin_anew(state, settings, rep, r, now)
+                take_back(state, own, rep, r, duration(state, own, rep))
+            failing.begin_anew(state, own, rep, r, now)
             _park(state, settings, rep, r)
     if not lost:
         return
@@ -231,7 +233,8 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
     rep.queue_length = 0
     while left > 0:
         following = np.int64(state.next_waiting[request])
-        if state.outages.token[request] > now:
+        stays = settings.kinds and all_down(state, settings, request)
+        if state.outages.token[request] > now or stays:
             if rep.queue_head < 0:
                 rep.queue_head = request
             else:

@@ -33,8 +33,6 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
     if plan:
         for name in (
             "detect",
-            "restart",
-            "restore_block",
             "lag",
             "replicated",
             "neighbour",

@@ -39,14 +39,14 @@ SETTINGS = _record(
     # `stages`: how many of them `engines` have, whose lanes the replicas are; 0 where each has
     # devices of its own. `fails`: engines do. `by_priority`: requests are served so. `loras`:
     # adapters in one batch. `kinds` of replicas there are, and these are the settings of `kind`;
-    # 0 where all are alike.
+    # 0 where all are alike. `restart` and `restore_block` as `Failures` has them.
     "scheduler lag grows caching tiers hands_over fetches tabled speculating "
     "budget max_seqs max_total capacity block_size shift "
     "ring_mask replicas leaves router interval gaps closed_loop "
     "base linear_slope head_slope decode_seq decode_ctx prefill_chunk prefill_attn "
     "window decode_window_ctx prefill_window_attn "
     "stages engines swap fails by_priority loras lora_base lora_adapter lora_token "
-    "kinds kind"
+    "kinds kind restart restore_block"
 )
 
 RARE = (
@@ -55,7 +55,16 @@ RARE = (
 )
 """Settings that are 0 in a run without any of the rarer features."""
 
-WITH_THEM = ("engines", "swap", "lora_base", "lora_adapter", "lora_token", "kind")
+WITH_THEM = (
+    "engines",
+    "swap",
+    "lora_base",
+    "lora_adapter",
+    "lora_token",
+    "kind",
+    "restart",
+    "restore_block",
+)
 """Settings that nobody asks for in such a run."""
 
 PLAIN_SETTINGS = _record(
@@ -86,7 +95,7 @@ FAULT = _record(
     # `next` is when an engine next fails, is detected or is back, `kind` which of these, and
     # `engine` whose; `known` engines are known to be down. The last five are what
     # `sim.failures.LOSSES` counts, the others what `Failures` says.
-    "detect restart restore_block lag replicated neighbour reroute "
+    "detect lag replicated neighbour reroute "
     "next kind engine known interrupted prompts prompt_tokens output_tokens rerouted"
 )
 

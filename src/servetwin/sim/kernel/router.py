@@ -10,7 +10,7 @@ from servetwin.sim.kernel.prefix import find
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Ints, Record, State
 from servetwin.types import ROUTERS
 
-__all__ = ["choose", "choose_among"]
+__all__ = ["all_down", "choose", "choose_among"]
 
 ROUND_ROBIN = ROUTERS.index("round-robin")
 LEAST_OUTSTANDING = ROUTERS.index("least-outstanding")
@@ -78,8 +78,8 @@ def _is_up(state: State, settings: Record, r: Int) -> Flag:
 
 
 @inlined
-def _down_too(state: State, settings: Record, request: Int) -> Flag:
-    """Whether all replicas that may take a request have failed, so that one of them will."""
+def all_down(state: State, settings: Record, request: Int) -> Flag:
+    """Whether all replicas that may take a request have failed, as far as is known."""
     if settings.fails:
         for r in range(settings.replicas):
             if may_take(state, settings, request, r) and _is_up(state, settings, r):
@@ -129,7 +129,7 @@ def _ahead(state: State, settings: Record, request: Int, r: Int, time: Int) -> I
 def choose_among(state: State, settings: Record, request: Int, time: Int) -> Int:
     """`choose`, where not all replicas are candidates: they failed, or cannot hold the request."""
     gate, count = state.gate[0], settings.replicas
-    down_too = _down_too(state, settings, request)
+    down_too = all_down(state, settings, request)
     if settings.router == ROUND_ROBIN:
         while True:
             turn = np.int64(gate.turn)

@@ -63,7 +63,7 @@ class FailingCluster(Cluster):
         self.down.add(engine)
         lanes = self._lanes(engine)
         copied = {home for home in lanes if self._has_copies(engine, home, now)}
-        back = now + self._outage([self.replicas[home] for home in copied])
+        back = now + self._outage(engine, [self.replicas[home] for home in copied])
         self.losses["interrupted"] += sum(
             bool(self.replicas[home].executing.work) for home in lanes
         )
@@ -92,10 +92,12 @@ class FailingCluster(Cluster):
         up = holder not in self.down and not fails
         return up and self.returned[holder] < self.replicas[home].now
 
-    def _outage(self, copied: list[Replica]) -> int:
+    def _outage(self, engine: int, copied: list[Replica]) -> int:
+        own = self.replicas[engine].inputs.failures
+        assert own is not None
         blocks = sum(replica.blocks_before for replica in copied)
         running = [replica.executing.duration for replica in copied if replica.executing.work]
-        return self.plan.outage(blocks, max(running, default=0))
+        return own.outage(blocks, max(running, default=0))
 
     def _stop(self, lanes: Iterable[int]) -> None:
         """No iteration under way will end."""
@@ -172,8 +174,12 @@ class FailingCluster(Cluster):
         for home in self._lanes(engine):
             queues = self.replicas[home].queues
             # Of one in flight, the last token is still to come, here.
-            moving = [request for request in queues.waiting if not request.in_flight]
-            queues.waiting = deque(request for request in queues.waiting if request.in_flight)
+            moving = [
+                request
+                for request in queues.waiting
+                if not request.in_flight and not router.all_down(request)
+            ]
+            queues.waiting = deque(request for request in queues.waiting if request not in moving)
             for request in moving:
                 router.finished(home, request)
                 self.engines.take(request, now)

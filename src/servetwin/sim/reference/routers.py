@@ -45,9 +45,16 @@ class Router:
 
         All that can hold it, where those have failed.
         """
-        tokens = request.input_tokens, request.output_tokens
-        able = [r for r, replica in enumerate(self.replicas) if replica.inputs.holds(*tokens)]
+        able = self._able(request)
         return [r for r in able if r not in self.down] or able
+
+    def all_down(self, request: Request) -> bool:
+        """Whether all replicas that can hold `request` have failed, as far as is known."""
+        return self.down.issuperset(self._able(request))
+
+    def _able(self, request: Request) -> list[int]:
+        tokens = request.input_tokens, request.output_tokens
+        return [r for r, replica in enumerate(self.replicas) if replica.inputs.holds(*tokens)]
 
     def _choose(self, request: Request) -> int:
         up = self.candidates(request)
