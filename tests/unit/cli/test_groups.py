@@ -100,6 +100,21 @@ def test_what_is_not_simulated_with_groups_is_refused(what: dict[str, Any]) -> N
         build_deployment(settings(also=MIXED, **what))
 
 
+def test_engines_of_every_group_may_fail() -> None:
+    """Numbers go on from group to group, and each restarts as long as its weights take to load."""
+    asked = settings(also=["A100-80GB:1:2"], fail_at="1s:2,1s:0", detect="0s")
+    prepared = prepare(asked)
+    options = SimOptions(engine="reference")
+    run = simulate(prepared.deployment, prepared.workload, prepared.cost, options)
+    assert run.failures is not None
+    back = {outage["engine"]: outage["back_s"] for outage in run.failures["outages"]}
+    assert back[0] == pytest.approx(1 + run.failures["restart_s"])
+    assert 21 < back[2] < back[0]  # half of the weights on each device
+    wrong = prepare(settings(also=["A100-80GB"], fail_at="1s:3"))
+    with pytest.raises(InputError, match="engines are numbered from 0 to 2"):
+        simulate(wrong.deployment, wrong.workload, wrong.cost, options)
+
+
 def test_a_run_with_groups_runs_again_from_its_configuration(tmp_path: Path) -> None:
     config = prepare(settings(also=MIXED)).config
     assert config["also"] == ["A100-80GB:3:2", "H100-SXM:1:1,speed=0.5"]
