@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from servetwin.cli.build import prepare
+from servetwin.cli.energy import energy_options, with_energy
 from servetwin.cli.settings import RunSettings
+from servetwin.report.group_wording import group_lines
 from servetwin.results import summary
 from servetwin.sim import SimOptions, simulate
 
@@ -29,6 +31,16 @@ def figures(settings: dict[str, Any]) -> str:
     cells = [f"{ttft:.2f} s", f"{tpot:.0f} ms", f"{e2e['mean']:.1f} s", f"{e2e['p99']:.1f} s"]
     share = f"{groups[-1]['share'] * 100:.0f} %" if groups else "25 %"
     return " | ".join([share, *cells])
+
+
+def test_the_lines_of_the_groups() -> None:
+    asked = RunSettings(**(BASE | MIXED), router="least-outstanding")
+    prepared = prepare(asked)
+    run = simulate(prepared.deployment, prepared.workload, prepared.cost, SimOptions())
+    run = with_energy(run, prepared, energy_options(asked))
+    text = " ".join(GUIDE.read_text("utf-8").split())
+    for label, line in group_lines(summary(run)["metrics"]["groups"]).items():
+        assert f"{label} {line}" in text
 
 
 @pytest.mark.parametrize(
