@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from servetwin.results.gaps import bins_of
 from servetwin.types import RequestTable, RunResult, Status, Timeline, TokenGaps
 from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S
 
-__all__ = ["Shape", "request_table", "synthetic_run"]
+__all__ = ["Shape", "assert_same_columns", "request_table", "synthetic_run"]
 
 
 @dataclass(frozen=True)
@@ -182,3 +182,14 @@ def _timeline(table: RequestTable, replicas: int) -> Timeline:
         decode_tokens=merged["dec"].astype(np.int64),
         interval=interval,
     )
+
+
+def assert_same_columns(one: object, other: object) -> None:
+    """Compare two records of columns, dtypes included."""
+    for field in fields(one):  # type: ignore[arg-type]
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(left, np.ndarray):
+            assert left.dtype == right.dtype, field.name
+            assert np.array_equal(left, right), field.name
+        else:
+            assert left == right, field.name
