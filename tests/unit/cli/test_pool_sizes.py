@@ -103,7 +103,7 @@ def test_aggregated_engines_of_the_decode_pool_are_tuned_too() -> None:
 
 def test_budgets_that_do_not_fit_are_left_out_unless_they_are_named() -> None:
     """So many tokens of activations leave a small device no room for KV blocks."""
-    tight = {"gpu": "L4", "gpu_memory_utilization": 0.8}
+    tight: dict[str, Any] = {"gpu": "L4", "gpu_memory_utilization": 0.8}
     whole, _ = sides(**tight).sides
     assert whole.engines(GRID[-1]) is None
     assert whole.engines(GRID[0]) is not None

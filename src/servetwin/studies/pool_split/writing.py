@@ -243,9 +243,12 @@ def print_pools(content: Mapping[str, Any], console: Any) -> None:
 def _legend(content: Mapping[str, Any]) -> str:
     share = content["slo"]["p"] * 100
     tried = sorted({row["max_num_batched_tokens"] for row in content["layouts"]})
-    tuned = "; (n): so many tokens an iteration, where more or less than usual is best"
+    tuned = ""
     if len(tried) > 1:
-        tuned += f", of {tried[0]:,} to {tried[-1]:,}"
+        tuned = (
+            "; (n): tokens an iteration may process, where the engines' own budget is not best; "
+            f"{tried[0]:,} to {tried[-1]:,} were tried"
+        )
     return (
         f"goodput: requests/s within the objectives, at the highest rate that meets them (rates "
         f"lie {STEP:.1%} apart); TTFT, TPOT: what {share:g} % stay within there; limited by: what "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,9 @@ def by_hand(**columns: ArrayLike) -> RequestTable:
     """Requests that arrive at 0, are planned at 1 s, answer at 4 s and end at 10 s."""
     times = {"arrival": 0, "first_scheduled": 1, "first_token": 4, "finish": 10, **columns}
     count = max(np.size(values) for values in times.values())
-    wide = {name: np.broadcast_to(seconds(values), count) for name, values in times.items()}
+    wide: dict[str, Any] = {
+        name: np.broadcast_to(seconds(values), count) for name, values in times.items()
+    }
     number = np.full(count, 7, np.int32)
     zero = np.zeros(count, np.int32)
     return RequestTable(
