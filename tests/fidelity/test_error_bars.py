@@ -17,6 +17,7 @@ from servetwin.studies.fidelity.board import build
 from servetwin.studies.fidelity.intervals import check, classes, ratios_of
 from servetwin.studies.fidelity.predict import cost_of
 from servetwin.studies.fidelity.sets import read_set
+from servetwin.studies.fidelity.variants import Fits
 from servetwin.studies.fidelity.writing import write_board
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "background" / "fidelity.md"
@@ -41,7 +42,7 @@ def test_intervals_of_measured_runs(data_dir: Path, gpu: str) -> None:
         if p.tags["gpu"] == gpu and not p.profiles and p.group.endswith("means")
     )
     workload = point.workload()
-    cost = cost_of(point, workload, data_dir / "profiles", None)
+    cost = cost_of(point, workload, data_dir / "profiles", Fits())
     options = SimOptions(snapshot_interval=0, token_gaps=False)
     run = simulate(point.deployment, workload, cost, options)
     known = class_for("derived", point.deployment.accelerator)
