@@ -18,6 +18,7 @@ from servetwin.sim.reference.replica import Replica
 from servetwin.sim.reference.state import Batch, Request
 from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS
+from support.agreement import assert_often, tell
 from support.cases import Shape, sim_inputs, try_examples
 from support.outcomes import assert_conserved, assert_same
 from support.pools import Pair, assert_pools_conserve, pooled_inputs
@@ -95,11 +96,9 @@ def test_kernel_equals_reference_with_priorities(capsys: pytest.CaptureFixture[s
         shape = Shape("vllm", router, caching=number % 2 == 0)
         try_examples(check, prioritized_inputs(shape), 25, number)
 
-    with capsys.disabled():
-        print(f"\nkernel == reference with priorities: {dict(seen)}")
+    tell(capsys, "kernel == reference with priorities", seen)
     assert seen["examples"] >= 200
-    for what in ("preempting", "other than fcfs", "closed loop", "caching", "async"):
-        assert seen[what] >= 0.3 * seen["examples"], what
+    assert_often(seen, 0.3, "preempting", "other than fcfs", "closed loop", "caching", "async")
     assert min(seen["taken back"], seen["left out"]) >= 0.1 * seen["examples"]
 
 
@@ -134,5 +133,5 @@ def test_kernel_equals_reference_with_priorities_in_pools_and_lanes() -> None:
         pair = Pair(Shape("vllm", router), Shape("vllm", router), caching=number % 2 == 0)
         try_examples(check, drawn(pair), 20, number)
     assert seen["examples"] >= 200
-    assert seen["preempting"] >= 0.3 * seen["examples"]
+    assert_often(seen, 0.3, "preempting")
     assert min(seen["loading"], seen["lanes"]) >= 0.1 * seen["examples"]
