@@ -101,7 +101,7 @@ def _fit_operation(fitted: Serving, engine: str, runs: Sequence[tuple[Run, Workl
 
     def loss(operation: float) -> float:
         table = {**fitted, "operation_us": {engine: operation}}
-        return sum(abs(np.expm1(_errors(run, load, table)[0])) for run, load in runs)
+        return float(sum(abs(np.expm1(_errors(run, load, table)[0])) for run, load in runs))
 
     found = minimize_scalar(loss, bounds=(0.0, 200.0), method="bounded", options={"xatol": 0.5})
     return float(found.x)
