@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from servetwin.errors import InputError
 from servetwin.report import series
 from servetwin.report.png import recompressed
-from servetwin.report.wording import PART_NAMES, part_names
 from servetwin.results.output import replace_file
 from servetwin.types import RequestTable, RunResult
 
@@ -27,25 +26,13 @@ __all__ = [
     "log_axis",
     "power_over_time",
     "save",
-    "time_parts",
+    "share_scale",
     "time_unit",
     "tokens_over_time",
 ]
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 PALETTE = [BLUE, VERMILLION, GREEN, PURPLE]
-PART_COLOURS = {
-    "queue": BLUE,
-    "transfer": "#000000",
-    "own_prefill": GREEN,
-    "others_prefill": VERMILLION,
-    "decode": "#E69F00",
-    "stage_wait": "#F0E442",
-    "outage": "#999999",
-    "preemption": PURPLE,
-    "rest": "#56B4E9",
-}
-"""Of the parts of a latency: each keeps its own."""
 SUFFIXES = (".png", ".svg", ".html")
 
 TITLES = {"ttft": "TTFT", "tpot": "TPOT", "queue": "Queue time", "e2e": "E2E latency"}
@@ -72,7 +59,7 @@ def latency_cdf(table: RequestTable, name: str) -> alt.Chart:
         .mark_line(interpolate="step-after", color=BLUE, clip=True, point=len(rows) == 1)
         .encode(
             x=alt.X("x:Q", title=f"{TITLES[name]} ({unit}, log)", **log_axis(x)),
-            y=alt.Y("share:Q", title="requests", axis=alt.Axis(format="%"), scale=_share()),
+            y=alt.Y("share:Q", title="requests", axis=alt.Axis(format="%"), scale=share_scale()),
             tooltip=[
                 alt.Tooltip("x:Q", title=f"at most ({unit})", format=",.4~g"),
                 alt.Tooltip("share:Q", title="requests", format=".3%"),
@@ -115,7 +102,7 @@ def kv_over_time(run: RunResult) -> alt.Chart | None:
             lines["fullest replica"] = found.kv_blocks_fullest / capacity
     chart = _over_time(found.t, lines, "KV cache in use", "blocks in use")
     chart.encoding.y = alt.Y(
-        "value:Q", title="blocks in use", axis=alt.Axis(format="%"), scale=_share()
+        "value:Q", title="blocks in use", axis=alt.Axis(format="%"), scale=share_scale()
     )
     return chart
 
@@ -139,42 +126,6 @@ def tokens_over_time(run: RunResult) -> alt.Chart | None:
     found = series.states(run.timeline)
     lines = {"prefill": found.prefill_rate, "decode": found.decode_rate}
     return _over_time(found.t, lines, "Tokens per second", "tokens/s, all replicas")
-
-
-def time_parts(attribution: dict[str, Any]) -> alt.Chart:
-    """What latencies consist of: of all requests, and of those at or above P99."""
-    groups, names = {"all": "all requests", "p99": "from P99 up"}, part_names(attribution)
-    rows = [
-        {
-            "bar": f"{name.upper()}, {groups[group]}",
-            "part": names[part],
-            "share": share,
-            "rank": rank,
-        }
-        for name, found in attribution.items()
-        for group, parts in found.items()
-        for rank, (part, seconds) in enumerate(parts.items())
-        if (share := seconds / (sum(parts.values()) or 1.0)) > 0
-    ]
-    shown = [name for name in PART_NAMES.values() if any(row["part"] == name for row in rows)]
-    colours = {PART_NAMES[part]: colour for part, colour in PART_COLOURS.items()}
-    scale = alt.Scale(domain=shown, range=[colours[name] for name in shown])
-    chart: alt.Chart = (
-        chart_of(rows, "Where the time goes")
-        .mark_bar()
-        .encode(
-            x=alt.X(
-                "share:Q", title="share of the mean latency", stack="zero", scale=_share()
-            ).axis(format="%"),
-            y=alt.Y("bar:N", title=None, sort=None, axis=alt.Axis(labelLimit=200)),
-            color=alt.Color("part:N", scale=scale).legend(
-                title=None, orient="top", columns=3, labelLimit=250
-            ),
-            order=alt.Order("rank:Q"),
-            tooltip=["bar:N", "part:N", alt.Tooltip("share:Q", format=".1%")],
-        )
-    )
-    return chart
 
 
 def power_over_time(run: RunResult) -> alt.Chart | None:
@@ -294,7 +245,8 @@ def log_axis(values: NDArray[np.float64]) -> dict[str, Any]:
     return {"scale": scale, "axis": alt.Axis(values=shown, format=",~g")}
 
 
-def _share() -> alt.Scale:
+def share_scale() -> alt.Scale:
+    """An axis from nothing to all."""
     return alt.Scale(domain=[0, 1])
 
 

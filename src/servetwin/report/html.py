@@ -27,6 +27,7 @@ from servetwin.report.page import (
     specs_of,
     table,
 )
+from servetwin.report.part_figure import time_parts
 from servetwin.report.wording import (
     LATENCY_ROWS,
     PERCENTILE_COLUMNS,
@@ -87,7 +88,7 @@ def _charts(run: RunResult, found: dict[str, Any] | None) -> dict[str, dict[str,
         "Distribution of latencies": {
             f"cdf-{name}": figures.latency_cdf(requests, name) for name in LATENCY_NAMES
         },
-        "Where the time goes": {"parts": figures.time_parts(found)} if found else {},
+        "Where the time goes": {"parts": time_parts(found)} if found else {},
         "Latency over time": {f"over-time-{name}": chart for name, chart in over_time.items()},
         "Load over time": shaded(
             {

@@ -12,6 +12,7 @@ import pytest
 from servetwin.errors import InputError
 from servetwin.report import figures
 from servetwin.report.load_figures import load_curve
+from servetwin.report.part_figure import time_parts
 from servetwin.results import LoadPoint, Slo, load_point, summary
 from servetwin.types import RunResult, Status
 from support.runs import Shape, request_table, synthetic_run
@@ -147,7 +148,7 @@ def parts(**seconds: float) -> dict[str, Any]:
 
 def test_a_part_of_a_latency_has_one_colour_in_every_report() -> None:
     def colours(found: dict[str, Any]) -> dict[str, str]:
-        scale = figures.time_parts(found).to_dict()["encoding"]["color"]["scale"]
+        scale = time_parts(found).to_dict()["encoding"]["color"]["scale"]
         return dict(zip(scale["domain"], scale["range"], strict=True))
 
     few = colours(parts(own_prefill=0.2, others_prefill=0.1, decode=1.0, preemption=0.0))
