@@ -25,6 +25,7 @@ from support.agreement import agreed, assert_often, tell
 from support.cases import Shape, sim_inputs, try_examples
 from support.failures import drawn_failures
 from support.outcomes import assert_same
+from support.priorities import with_priorities
 
 EXAMPLES = {"vllm": 25, "sarathi": 8}
 """For each router; only the first plans ahead."""
@@ -45,8 +46,10 @@ TIERS = st.lists(
 
 @st.composite
 def failing_inputs(draw: st.DrawFn, shape: Shape, copies: str) -> SimInputs:
-    """A case whose engines fail now and then, pipelines and tiers now and then."""
+    """A case whose engines fail now and then; priorities, pipelines, tiers now and then."""
     inputs = draw(sim_inputs(shape))
+    if shape.scheduler == "vllm" and draw(st.booleans()):
+        inputs = draw(with_priorities(inputs))
     if draw(st.integers(0, 3)) == 0:
         engines, microbatches = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         widths = draw(st.lists(st.integers(1, 40_000), min_size=1, max_size=4))
@@ -85,6 +88,7 @@ def count(seen: Counter[str], inputs: SimInputs, found: Outcome) -> None:
     seen["async"] += inputs.lag
     seen["lanes"] += inputs.replicas > inputs.engines
     seen["caching"] += inputs.prefixes is not None
+    seen["by priority"] += inputs.settings.by_priority
     seen["tiers"] += bool(inputs.tiers)
     seen["closed loop"] += inputs.workload.closed_loop
     seen["preempting"] += bool(found.preemptions.any())
@@ -108,7 +112,8 @@ def test_kernel_equals_reference_with_failures(
     tell(capsys, f"kernel == reference, copies {copies}", seen)
     assert seen["examples"] >= 200
     assert_often(seen, 0.8, "failures", "interrupted", "rerouted")
-    assert_often(seen, 0.08, "async", "lanes", "caching", "tiers", "closed loop", "preempting")
+    assert_often(seen, 0.08, "async", "lanes", "caching", "tiers", "by priority")
+    assert_often(seen, 0.08, "closed loop", "preempting")
     lost = ("prompts", "prompt_tokens", "output_tokens", "begun anew", "more than once")
     assert all((seen[what] == 0) == (copies == "host") for what in lost)
 

@@ -70,8 +70,6 @@ def run_failing(
 def _check(deployment: Deployment, model: FailureModel) -> None:
     if deployment.decode is not None:
         raise InputError("failures are simulated with one pool only: leave --decode-replicas away")
-    if deployment.settings.by_priority:
-        raise InputError("failures are simulated with --scheduling-policy fcfs only")
     if model.on_neighbour and deployment.engines == 1:
         raise InputError(
             "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or "

@@ -65,12 +65,10 @@ class SimInputs:
     stages: Stages | None = None
     """What the replicas share, which then are lanes; None where each has devices of its own."""
     failures: Failures | None = None
-    """Engines that fail; not with `decode`, nor where requests are served by priority."""
+    """Engines that fail; not with `decode`."""
 
     def __post_init__(self) -> None:
         check_groups(self)
-        if self.failures is not None and self.settings.by_priority:
-            raise InputError("engines that fail are not simulated yet with priority scheduling")
         pools = (self,) if self.decode is None else (self, self.decode.engine)
         if any(pool.settings.max_loras for pool in pools):
             alone = self.failures is None and self.decode is None and not self.tiers

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from servetwin.errors import InputError
 from servetwin.sim.failures import Failures
 from servetwin.sim.inputs import SimInputs
 from servetwin.types import EngineSettings, Workload
@@ -75,7 +73,10 @@ def test_without_priorities_arrival_decides(run: Run) -> None:
     assert run(alone).finish.tolist() == run(load).finish.tolist()
 
 
-def test_engines_that_fail_are_refused() -> None:
-    failures = Failures((5,), (0,), detect=1, restart=1)
-    with pytest.raises(InputError, match="not simulated yet with priority scheduling"):
-        replace(inputs((0, 1, 1, 0)), failures=failures)
+def test_who_begins_anew_has_the_place_of_its_priority(run: Run) -> None:
+    requests = ((0, 9, 3, 1), (10, 9, 3, 0), (20, 9, 3, 2), (30, 9, 3, 0))
+    load = inputs(*requests, seats=1)
+    failing = replace(load, failures=Failures((50,), (0,), detect=1, restart=9))
+    # The first was under way when its engine failed, and is served before the third all the same.
+    assert run(load).finish.tolist() == [300, 600, 1200, 900]
+    assert run(failing).finish.tolist() == [960, 360, 1260, 660]

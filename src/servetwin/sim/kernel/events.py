@@ -95,7 +95,8 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int, before:
     if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
         take_before(state, settings, rep, r, now)
     if settings.by_priority:
-        state.waiting.since[request] = now
+        if state.waiting.since[request] < 0:  # else it comes from an engine that failed
+            state.waiting.since[request] = now
         rep.queue_head = waiting.meld(state, rep.queue_head, request)
     elif rep.queue_head < 0:
         rep.queue_head = request

@@ -3,7 +3,8 @@
 import numpy as np
 
 from servetwin.cache.kernel.reference import by_reference
-from servetwin.sim.kernel import failing
+from servetwin.sim.kernel import failing, waiting
+from servetwin.sim.kernel.anew import begin_anew
 from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
 from servetwin.sim.kernel.compile import entry, inlined, outlined
 from servetwin.sim.kernel.cost import duration
@@ -160,7 +161,7 @@ def _fail(state: State, settings: Record, engine: Int, now: Int) -> None:
 def _go_down(state: State, settings: Record, r: Int, now: Int, back: Int) -> None:
     rep = state.replica[r]
     if not state.outages.copied[r]:
-        failing.begin_anew(state, settings, rep, r, now)
+        begin_anew(state, settings, rep, r, now)
         _park(state, settings, rep, r)
     elif rep.idle:
         _park(state, settings, rep, r)
@@ -191,7 +192,7 @@ def _lose_copies(state: State, settings: Record, engine: Int, now: Int) -> None:
                 take_before(state, settings, rep, r, now)
             if settings.stages > 0 and rep.parked == 0:
                 take_back(state, own, rep, r, duration(state, own, rep))
-            failing.begin_anew(state, own, rep, r, now)
+            begin_anew(state, own, rep, r, now)
             _park(state, settings, rep, r)
     if not lost:
         return
@@ -227,6 +228,8 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
     rep = state.replica[r]
     if settings.interval > 0 and (rep.snapshot + 1) * settings.interval < now:
         take_before(state, settings, rep, r, now)
+    if settings.by_priority:
+        waiting.line_up(state, rep)
     left = rep.queue_length
     request = np.int64(rep.queue_head)
     rep.queue_head = -1
@@ -251,6 +254,8 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
             _send(state, settings, request, now, now + 1)
         request = following
         left -= 1
+    if settings.by_priority:
+        waiting.heap_up(state, rep)
 
 
 @outlined

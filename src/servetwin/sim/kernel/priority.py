@@ -11,10 +11,11 @@ from servetwin.sim.kernel import prefix, waiting
 from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import outlined, spliced
 from servetwin.sim.kernel.gaps import bin_of
+from servetwin.sim.kernel.outages import redone
 from servetwin.sim.kernel.seats import halt, preempt, start_decoding
 from servetwin.sim.kernel.state import Flag, Int, Record, State
 
-__all__ = ["go_on_late", "make_room"]
+__all__ = ["LATE", "PAUSED", "go_on_late", "make_room"]
 
 PAUSED, LATE = 1, 2
 """Values of a seat's `late`: not served in the plan that was made last; or served again in
@@ -85,6 +86,14 @@ def _pause(state: State, settings: Record, rep: Record, r: Int, number: Int) -> 
 
 
 @outlined
+def _expect(state: State, settings: Record, rep: Record, seat: Record) -> None:
+    """Where engines fail, `failing.redo` counts the gap when it is known how long it was."""
+    rep.redoing += 1
+    if redone(state, settings, seat.request, seat.generated):
+        seat.late = 0
+
+
+@outlined
 def go_on_late(state: State, settings: Record, rep: Record, r: Int, priced: Int) -> None:
     """Let those decode whom the plan before left out; once this one is `priced`, count gaps.
 
@@ -100,7 +109,9 @@ def go_on_late(state: State, settings: Record, rep: Record, r: Int, priced: Int)
             if priced == 0:
                 start_decoding(state, settings, rep, r, number, seat.context)
                 seat.late = LATE
-        elif seat.late == LATE:
+                if settings.fails:
+                    _expect(state, settings, rep, seat)
+        elif seat.late == LATE and settings.fails == 0:
             seat.late = 0
             if settings.gaps:
                 state.gaps[bin_of(rep.cost)] -= 1

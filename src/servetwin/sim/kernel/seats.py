@@ -275,7 +275,9 @@ def halt(state: State, settings: Record, rep: Record, r: Int, number: Int) -> No
     state.generated[request] = tokens
     if outages.redone(state, settings, request, tokens):
         rep.redoing -= 1
-    elif seat.late == 0:  # else the last came before it was left out
+    elif seat.late:
+        rep.redoing -= settings.fails
+    else:  # else the last came before it was left out
         state.finish[request] = token
         attribution.pause(state, settings, rep, seat, token)
         seat.mark = token

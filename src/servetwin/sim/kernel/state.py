@@ -114,7 +114,7 @@ class Waiting(NamedTuple):
     """Its first child in the heap of `kernel/waiting.py`."""
     priority: Shorts
     since: Ints
-    """When it came to this pool."""
+    """When it came to this pool; -1 before."""
 
 
 class Adapters(NamedTuple):

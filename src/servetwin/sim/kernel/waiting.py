@@ -11,7 +11,7 @@ from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.state import Flag, Int, Record, State, Waiting
 
-__all__ = ["make_waiting", "meld", "pop", "precedes"]
+__all__ = ["heap_up", "line_up", "make_waiting", "meld", "pop", "precedes"]
 
 
 def make_waiting(inputs: SimInputs) -> Waiting:
@@ -20,7 +20,7 @@ def make_waiting(inputs: SimInputs) -> Waiting:
     priority = inputs.workload.priority
     if priority is None or n == 0:
         priority = np.zeros(n, np.int32)
-    return Waiting(np.full(n, -1, np.int32), priority, np.zeros(n, np.int64))
+    return Waiting(np.full(n, -1, np.int32), priority, np.full(n, -1, np.int64))
 
 
 @inlined
@@ -72,4 +72,33 @@ def pop(state: State, rep: Record) -> None:
         following[paired] = -1
         head = meld(state, head, paired)
         paired = rest
+    rep.queue_head = head
+
+
+@outlined
+def line_up(state: State, rep: Record) -> None:
+    """Make the heap a list from `queue_head` to `queue_tail`, in order, while engines are down."""
+    head = tail = np.int64(-1)
+    while rep.queue_head >= 0:
+        request = np.int64(rep.queue_head)
+        pop(state, rep)
+        state.next_waiting[request] = -1
+        if tail < 0:
+            head = request
+        else:
+            state.next_waiting[tail] = request
+        tail = request
+    rep.queue_head = head
+    rep.queue_tail = tail
+
+
+@outlined
+def heap_up(state: State, rep: Record) -> None:
+    """Make a list a heap again."""
+    request, head = np.int64(rep.queue_head), np.int64(-1)
+    while request >= 0:
+        following = np.int64(state.next_waiting[request])
+        state.next_waiting[request] = -1
+        head = meld(state, head, request)
+        request = following
     rep.queue_head = head

@@ -146,6 +146,8 @@ class FailingCluster(Cluster):
                 request.kv_transfer -= end - now
         order = sorted(lost, key=lambda request: (request.arrival, request.number))
         queues.waiting = deque([*order, *queues.waiting])
+        if self.inputs.settings.by_priority:
+            queues.waiting = deque(sorted(queues.waiting, key=lambda request: request.rank))
         for others in (queues.running, queues.loading, queues.ready, queues.ends):
             others.clear()
         replica.pool.lose()
