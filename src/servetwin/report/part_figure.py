@@ -12,6 +12,7 @@ from servetwin.report.wording import PART_NAMES, part_names
 __all__ = ["time_parts"]
 
 PART_COLOURS = {
+    "frontend": "#8A5A2B",
     "queue": BLUE,
     "transfer": "#000000",
     "own_prefill": GREEN,

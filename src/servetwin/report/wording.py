@@ -37,6 +37,7 @@ LATENCY_ROWS = {
 PERCENTILE_COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 PART_NAMES = {
+    "frontend": "front end",
     "queue": "queueing",
     "transfer": "KV transfer",
     "own_prefill": "own prefill",

@@ -14,12 +14,21 @@ from servetwin.units import PS_PER_S
 __all__ = ["PARTS", "attribution"]
 
 PARTS = (
-    *("queue", "transfer", "own_prefill", "others_prefill", "decode", "stage_wait", "preemption"),
+    *(
+        "frontend",
+        "queue",
+        "transfer",
+        "own_prefill",
+        "others_prefill",
+        "decode",
+        "stage_wait",
+        "preemption",
+    ),
     "outage",
 )
 """What an E2E latency consists of; `RequestTable` defines them."""
 
-TTFT_PARTS = ("queue", "transfer", "own_prefill", "stage_wait", "outage", "rest")
+TTFT_PARTS = ("frontend", "queue", "transfer", "own_prefill", "stage_wait", "outage", "rest")
 """What a TTFT consists of; `rest` is the prefill of others and preemption."""
 
 Ints = NDArray[np.int64]
@@ -73,7 +82,8 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     arrival, transfer, prefill = column("arrival"), column("kv_transfer"), column("prefill_time")
     first = column("first_token") - arrival
     total = column("finish") - arrival
-    wait = column("first_scheduled") - arrival
+    door = column("frontend_time")
+    wait = column("first_scheduled") - arrival - door
     # What came from tiers after a preemption is part of that.
     transfer = np.minimum(transfer - column("handover_transfer"), wait)
     queue = wait - transfer
@@ -83,11 +93,11 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     waited = prompt + column("decode_stage_wait")
     down = column("prefill_outage")
     lost = down + column("decode_outage")
-    others = total - queue - transfer - later - prefill - decode - waited - preempted - lost
-    rest = first - queue - transfer - prefill - prompt - down
+    others = total - door - queue - transfer - later - prefill - decode - waited - preempted - lost
+    rest = first - door - queue - transfer - prefill - prompt - down
     return {
         "e2e": np.stack(
-            [queue, transfer + later, prefill, others, decode, waited, preempted, lost]
+            [door, queue, transfer + later, prefill, others, decode, waited, preempted, lost]
         ),
-        "ttft": np.stack([queue, transfer, prefill, prompt, down, rest]),
+        "ttft": np.stack([door, queue, transfer, prefill, prompt, down, rest]),
     }

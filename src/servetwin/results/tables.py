@@ -60,6 +60,7 @@ PREFILL_WAIT = pa.field("prefill_stage_wait_s", pa.float64())
 DECODE_WAIT = pa.field("decode_stage_wait_s", pa.float64())
 PREFILL_OUTAGE = pa.field("prefill_outage_s", pa.float64())
 DECODE_OUTAGE = pa.field("decode_outage_s", pa.float64())
+FRONTEND = pa.field("frontend_s", pa.float64())
 """Last columns, only of runs that have them."""
 
 TIMELINE = pa.schema(
@@ -114,6 +115,7 @@ def write_requests(run: RunResult, path: Path) -> None:
             DECODE_WAIT.name: _seconds(table.decode_stage_wait, rows),
             PREFILL_OUTAGE.name: _seconds(table.prefill_outage, rows),
             DECODE_OUTAGE.name: _seconds(table.decode_outage, rows),
+            FRONTEND.name: _seconds(table.frontend_time, rows),
         }
 
     metadata = dict(REQUESTS.metadata)
@@ -130,6 +132,7 @@ def write_requests(run: RunResult, path: Path) -> None:
         (DECODE_WAIT, table.decode_stage_wait),
         (PREFILL_OUTAGE, table.prefill_outage),
         (DECODE_OUTAGE, table.decode_outage),
+        (FRONTEND, table.frontend_time),
     ):
         schema = schema if column is None else schema.append(field)
     write(path, schema.with_metadata(metadata), len(table), columns)
@@ -178,6 +181,7 @@ def read_requests(path: Path) -> tuple[RequestTable, TokenGaps | None]:
             decode_stage_wait=_times(reader, DECODE_WAIT.name),
             prefill_outage=_times(reader, PREFILL_OUTAGE.name),
             decode_outage=_times(reader, DECODE_OUTAGE.name),
+            frontend_time=_times(reader, FRONTEND.name),
         )
         return table, _token_gaps(path, reader.metadata)
 

@@ -115,8 +115,10 @@ def simulate(
         inputs, outcome = run_failing(deployment, cost, calm, lambda each: _run(each, options))
         failures = describe_failures(deployment, inputs, outcome, _run(calm, options))
     outcome = merge_lanes(inputs, outcome)
+    requests = _requests(workload, outcome)
     if deployment.frontend is not None:
-        outcome = replace(outcome, arrival=at_the_door(outcome.arrival, delay))
+        arrival = at_the_door(outcome.arrival, delay)
+        requests = replace(requests, arrival=arrival, frontend_time=delay)
     return RunResult(
         kind="simulated",
         config=describe(deployment),
@@ -128,7 +130,7 @@ def simulate(
             "iterations": outcome.iterations,
         },
         workload=summarize(sent),
-        requests=_requests(workload, outcome),
+        requests=requests,
         kv_capacity_blocks=inputs.capacity_blocks,
         kv_peak_blocks=outcome.peak_blocks,
         kv_tiers=_tiers(inputs, outcome, _block_sizes(deployment, cost)),

@@ -64,6 +64,8 @@ class RequestTable:
     decode_outage: Ints | None = None
     """The same of its decodes, and where it began anew, from the last token that its user had to
     the next new one."""
+    frontend_time: Ints | None = None
+    """Picoseconds between its arrival and that at the engine, with a front end."""
     cached_tokens: NDArray[np.int32] | None = None
     sent: Ints | None = None
     kv_transfer: Ints | None = None

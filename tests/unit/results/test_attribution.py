@@ -47,7 +47,7 @@ def test_parts_add_up_and_none_is_negative(run: RunResult) -> None:
         for parts in found[name].values():
             assert min(parts.values()) >= 0
     assert tuple(found["e2e"]["all"]) == PARTS
-    absent = ("transfer", "stage_wait", "outage")
+    absent = ("frontend", "transfer", "stage_wait", "outage")
     assert all((found["e2e"]["all"][part] > 0) == (part not in absent) for part in PARTS)
 
 

@@ -1,6 +1,7 @@
 """Requests behind an HTTP server and a tokeniser."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.errors import InputError
+from servetwin.results.metrics import compute
+from servetwin.results.tables import read_requests, write_requests
 from servetwin.sim import SimOptions, simulate
 from servetwin.sim.frontends import behind
 from servetwin.types import Deployment, Frontend, Workload
-from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_US
+from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S, PS_PER_US
 
 QUIET = SimOptions(snapshot_interval=0, token_gaps=False)
 
@@ -69,6 +72,27 @@ def test_ttft_has_the_frontend_in_it_and_arrivals_do_not() -> None:
     assert found.arrival.tolist() == work.arrival.tolist()
     assert (found.first_token - plain.first_token).tolist() == [late, late]
     assert (found.finish - plain.finish).tolist() == [late, late]
+    assert found.frontend_time is not None
+    assert found.frontend_time.tolist() == [late, late]
+    assert plain.frontend_time is None
+
+
+def test_it_is_a_part_of_latencies(tmp_path: Path) -> None:
+    target = replace(deployment(), frontend=Frontend(10 * PS_PER_MS, 4 * PS_PER_US))
+    run = simulate(target, workload([0, 0, 0], [64, 900, 500]), derive(target, 100), QUIET)
+    assert run.requests.frontend_time is not None
+    mean = float(run.requests.frontend_time.mean()) / PS_PER_S
+    metrics = compute(run)
+    parts = metrics["attribution"]
+    for name, whole in (("e2e", "e2e_latency_s"), ("ttft", "ttft_ms")):
+        assert parts[name]["all"]["frontend"] == pytest.approx(mean)
+        unit = 1e3 if whole.endswith("_ms") else 1.0
+        assert sum(parts[name]["all"].values()) == pytest.approx(metrics[whole]["mean"] / unit)
+        assert min(parts[name]["all"].values()) >= 0.0
+    write_requests(run, tmp_path / "requests.parquet")
+    again, _ = read_requests(tmp_path / "requests.parquet")
+    assert again.frontend_time is not None
+    assert again.frontend_time.tolist() == run.requests.frontend_time.tolist()
 
 
 def test_one_that_takes_for_ever_is_refused() -> None:
