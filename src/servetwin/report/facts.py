@@ -49,7 +49,7 @@ def _frontend(text: Any) -> str:
     if len(times) != 2:
         return ""
     request, token = (float(time.removesuffix("us")) for time in times)
-    return f"{request / 1e3:.3g} ms a request, {token:.3g} us an input token"
+    return f"{request / 1e3:.3g} ms a request, {token:.3g} µs an input token"
 
 
 def _several(count: int, what: str, plural: str = "s") -> str:
