@@ -27,6 +27,17 @@ ROW_WEIGHT = 4.0
 """How much farther apart a doubling of the rows is than one of n or k: curves over rows have
 steps, those over shapes hardly do."""
 
+MULTIPROCESSORS = {
+    "A100-80GB": 108,
+    "A40": 84,
+    "H100-SXM": 132,
+    "RTX-4090": 128,
+    "RTX-PRO-6000": 188,
+}
+"""Of the devices that GEMMs were timed on (NVIDIA's data sheets)."""
+TILE = 128
+"""Rows and columns of the result that one multiprocessor computes at a time, usually."""
+
 COARSE = 3
 WIDE = 1.05
 """Rows that are farther apart than this get others between them, from neighbouring shapes."""
@@ -81,11 +92,21 @@ def _places(timings: GemmTimings) -> Floats:
 
 
 def roofline_of(deployment: Deployment, *, quantized: bool = True) -> Roofline:
-    """The derived cost of a GEMM on the device of a deployment."""
+    """The derived cost of a GEMM on the device of a deployment, with the steps of its tiles.
+
+    A multiprocessor computes one tile at a time, so time goes in steps of as many tiles as there
+    are multiprocessors. Libraries choose among tiles and split `k`, which makes the steps lower:
+    half of them, in logarithms, were closest on the A100 and the A40.
+    """
     compute = arithmetic(deployment, curves_for(deployment.accelerator.name), quantized)
+    parallel = MULTIPROCESSORS.get(deployment.accelerator.name)
 
     def seconds(rows: Floats, n: Floats, k: Floats) -> Floats:
         flops = 2.0 * (rows + compute.curve.half_rows) * n * k
+        if parallel is not None:
+            waves = np.ceil(np.ceil(rows / TILE) * np.ceil(n / TILE) / parallel)
+            full = 2.0 * waves * parallel * TILE**2 * k
+            flops = np.maximum(flops, np.sqrt(flops * full))
         moved = n * k * compute.element + 2.0 * rows * (n + k)
         return compute.curve.seconds(compute.roof, flops, moved)
 
