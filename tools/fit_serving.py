@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from servetwin.calibrate.serving import Run, fit_serving
+from servetwin.calibrate.serving import fit_serving
+from servetwin.studies.fidelity.fitting import fitted_points, runs_of
 from servetwin.studies.fidelity.points import Point
 from servetwin.studies.fidelity.sets import read_set
 
@@ -27,20 +28,6 @@ HEADER = """\
 """
 
 
-def runs_of(points: Sequence[Point]) -> list[Run]:
-    return [
-        Run(
-            point.deployment,
-            point.workload,
-            float(point.measured["ttft"][0]),
-            float(point.measured["tpot"][0]),
-            point.host,
-            point.polled,
-        )
-        for point in points
-    ]
-
-
 def lines_of(prefix: str, table: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     if not prefix:
@@ -48,7 +35,7 @@ def lines_of(prefix: str, table: dict[str, Any]) -> list[str]:
     operations = table["operation_us"].items()
     lines += [f"[{prefix}operation_us]", *(f'"{name}" = {us:.1f}' for name, us in operations), ""]
     lines += [f"[{prefix}frontend]"]
-    lines += [f"{name} = {us:.3f}" for name, us in table["frontend"].items()]
+    lines += [f"{name} = {us:.4g}" for name, us in table["frontend"].items()]
     for name, entry in table["compute"].items():
         names = ", ".join(f'"{gpu}"' for gpu in entry["applies_to"])
         lines += ["", f"[{prefix}compute.{name}]", f"applies_to = [{names}]"]
@@ -68,8 +55,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder that holds measured/")
     parser.add_argument("--write", action="store_true", help="replace the packaged table")
     options = parser.parse_args()
-    points = read_set("inferencex", options.data / "measured").points
-    chosen = [point for point in points if "ttft" in point.fitted][::2]
+    chosen = fitted_points(read_set("inferencex", options.data / "measured").points)
     models = sorted({point.tags["model"] for point in chosen})
     gpu = chosen[0].deployment.accelerator.name
     lines = [HEADER.format(gpu=gpu, used=used_lines(chosen))]

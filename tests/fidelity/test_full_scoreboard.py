@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from servetwin.calibrate.serving import Run, fit_serving
-from servetwin.cost.curves import read_serving
+from servetwin.calibrate.serving import fit_serving
+from servetwin.cost.curves import VLLM, read_serving
 from servetwin.studies.fidelity.board import build
+from servetwin.studies.fidelity.fitting import fitted_points, runs_of
 from servetwin.studies.fidelity.printing import markdown
 from servetwin.studies.fidelity.sets import read_set
 
@@ -24,26 +25,15 @@ def test_board_is_as_documented(data_dir: Path) -> None:
 
 
 def test_packaged_numbers_are_the_fit(data_dir: Path) -> None:
-    """Fitted again without the longest of its models, which takes a third of the time."""
-    points = read_set("inferencex", data_dir / "measured").points
-    chosen = [point for point in points if "ttft" in point.fitted][::2]
-    left_out = "meta-llama/Llama-3.1-70B"
-    runs = [
-        Run(
-            p.deployment,
-            p.workload,
-            float(p.measured["ttft"][0]),
-            float(p.measured["tpot"][0]),
-            p.host,
-            p.polled,
-        )
-        for p in chosen
-        if p.tags["model"] != left_out and p.host != "TRT-LLM"
-    ]
-    packaged, found = read_serving()["without"][left_out], fit_serving(runs)
-    assert found["compute"]["Blackwell"]["share"] == pytest.approx(
-        packaged["compute"]["Blackwell"]["share"], abs=2e-3
-    )
-    for part in ("operation_us", "frontend"):
-        for name, us in found[part].items():
-            assert us == pytest.approx(packaged[part][name], rel=0.01), name
+    """Fitted again: all of vLLM's; the other engines without the longest model of vLLM's."""
+    chosen = fitted_points(read_set("inferencex", data_dir / "measured").points)
+    llama = "meta-llama/Llama-3.1-70B"
+    own = [point for point in chosen if point.host == VLLM]
+    rest = [p for p in chosen if p.tags["model"] != llama and p.host != "TRT-LLM"]
+    for points, packaged in ((own, read_serving()), (rest, read_serving()["without"][llama])):
+        found = fit_serving(runs_of(points))
+        share = packaged["compute"]["Blackwell"]["share"]
+        assert found["compute"]["Blackwell"]["share"] == pytest.approx(share, abs=2e-3)
+        for part in ("operation_us", "frontend"):
+            for name, us in found[part].items():
+                assert us == pytest.approx(packaged[part][name], rel=0.01), name

@@ -20,7 +20,7 @@ def simulate_polled(
     polled: int,
     options: SimOptions,
 ) -> tuple[RunResult, int]:
-    """Simulate a closed loop, and say how many picoseconds TTFT is longer than in the result.
+    """Simulate a closed loop, and say how many picoseconds its mean TTFT is longer than there.
 
     Requests wait for half of `polled` iterations on average, each as long as the mean TPOT of
     a run without that. The first ones find an idle engine, which looks all the time.
@@ -29,5 +29,7 @@ def simulate_polled(
     if not polled or workload.parent is None or workload.think_time is None:
         return run, 0
     wait = round(polled / 2 * float(latencies_ps(run.requests, "tpot").mean()))
-    later = np.where(workload.parent >= 0, workload.think_time + wait, 0)
-    return simulate(deployment, replace(workload, think_time=later), cost, options), wait
+    follows = workload.parent >= 0
+    later = np.where(follows, workload.think_time + wait, 0)
+    found = simulate(deployment, replace(workload, think_time=later), cost, options)
+    return found, round(wait * float(follows.mean()))

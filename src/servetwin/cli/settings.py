@@ -126,8 +126,12 @@ class RunSettings(PipelineSettings, PoolSettings, FailureSettings):
         None, "Engine", "NAME", "Format of the weights: fp8, awq, …; else as published."
     )
     kv_cache_dtype: str = option("auto", "Engine", "NAME", "auto, fp8, …")
-    max_cudagraph_capture_size: Annotated[int, Field(ge=0, le=65_536)] = option(
-        512, "Engine", "N", "Tokens up to which an iteration is a CUDA graph."
+    max_cudagraph_capture_size: Annotated[int, Field(ge=0, le=65_536)] | None = option(
+        None,
+        "Engine",
+        "N",
+        "Tokens up to which an iteration is a CUDA graph; else 512, or what twice --max-num-seqs "
+        "decode if that is less.",
     )
     enforce_eager: bool = option(
         False, "Engine", "", "Launch every iteration kernel by kernel: no CUDA graphs."

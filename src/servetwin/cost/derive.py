@@ -12,7 +12,7 @@ from servetwin.cost.capacity import capacity_context
 from servetwin.cost.curves import US, Curves, Roof, curves_for
 from servetwin.cost.dtypes import peak_flops
 from servetwin.cost.kinds import cost_of_kinds
-from servetwin.cost.launches import launched
+from servetwin.cost.launches import with_launch_floor
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.lora import with_adapters
 from servetwin.cost.memory import plan_memory
@@ -90,7 +90,8 @@ def derive_iteration(deployment: Deployment, curves: Curves) -> IterationCost:
     host, blocking = curves.host, 0.0 if settings.plans_ahead else 1.0
     base = host.step_us + blocking * host.blocking_us
     size = max(settings.max_num_batched_tokens, settings.max_num_seqs)
-    linear, linear_slope = _tabled(launched(per_batch, deployment, curves, base * US), size)
+    of_tokens = with_launch_floor(per_batch, deployment, curves, base * US)
+    linear, linear_slope = _tabled(of_tokens, size)
     head, head_slope = _tabled(per_sample, settings.max_num_seqs)
     batched = blocking if settings.max_num_seqs > 1 else 0.0
     sequence = attention.decode_seq + batched * host.blocking_sequence_us * US

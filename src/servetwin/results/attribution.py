@@ -82,8 +82,8 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     arrival, transfer, prefill = column("arrival"), column("kv_transfer"), column("prefill_time")
     first = column("first_token") - arrival
     total = column("finish") - arrival
-    door = column("frontend_time")
-    wait = column("first_scheduled") - arrival - door
+    frontend = column("frontend_time")
+    wait = column("first_scheduled") - arrival - frontend
     # What came from tiers after a preemption is part of that.
     transfer = np.minimum(transfer - column("handover_transfer"), wait)
     queue = wait - transfer
@@ -93,11 +93,12 @@ def _split(table: RequestTable, rows: slice) -> dict[str, Ints]:
     waited = prompt + column("decode_stage_wait")
     down = column("prefill_outage")
     lost = down + column("decode_outage")
-    others = total - door - queue - transfer - later - prefill - decode - waited - preempted - lost
-    rest = first - door - queue - transfer - prefill - prompt - down
+    before = frontend + queue + transfer
+    others = total - before - later - prefill - decode - waited - preempted - lost
+    rest = first - before - prefill - prompt - down
     return {
         "e2e": np.stack(
-            [door, queue, transfer + later, prefill, others, decode, waited, preempted, lost]
+            [frontend, queue, transfer + later, prefill, others, decode, waited, preempted, lost]
         ),
-        "ttft": np.stack([door, queue, transfer, prefill, prompt, down, rest]),
+        "ttft": np.stack([frontend, queue, transfer, prefill, prompt, down, rest]),
     }

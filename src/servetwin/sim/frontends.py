@@ -13,45 +13,46 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.types import Frontend, Workload
-from servetwin.units import CLOCK_END_PS, MAX_TIME_PS, NOT_YET
+from servetwin.units import MAX_TIME_PS, NOT_YET
 
-__all__ = ["at_the_door", "behind"]
+__all__ = ["delayed", "undelayed"]
 
 Ints = NDArray[np.int64]
 
 
-def behind(frontend: Frontend, workload: Workload) -> tuple[Workload, Ints]:
-    """The workload as it reaches the engine, and by how many picoseconds each request is later.
+def delayed(frontend: Frontend, workload: Workload) -> tuple[Workload, Ints]:
+    """The workload as it reaches the engines, and by how many picoseconds each request is later.
 
-    One tokeniser takes requests in order of arrival. One that follows another request finds
-    it idle: when it comes is not known beforehand. Raises InputError past the clock.
+    Requests with arrivals of their own do not overtake each other. There is a server for each
+    that comes, as a fleet's engines have one each: none waits for another's. Raises InputError
+    where the last one comes too late.
     """
     longest = frontend.request + frontend.token * int(workload.input_tokens.max())
-    if longest * len(workload) > CLOCK_END_PS:
-        raise InputError(
-            "the frontend is too slow: the requests would take longer than the 106 days of the "
-            "clock to pass it"
-        )
-    own = frontend.token * workload.input_tokens.astype(np.int64)
-    delay = own + frontend.request
+    if longest > MAX_TIME_PS:
+        raise _too_late(workload)
+    delay = frontend.request + frontend.token * workload.input_tokens.astype(np.int64)
     known = workload.arrival != NOT_YET
     arrival = workload.arrival.copy()
     if known.any():
-        served = np.cumsum(own[known])
-        ready = served + np.maximum.accumulate(arrival[known] - (served - own[known]))
-        delay[known] = ready + frontend.request - arrival[known]
-        arrival[known] += delay[known]
-        if int(arrival[known][-1]) > MAX_TIME_PS:
-            raise InputError(
-                f"{workload.source}: its last request passes the frontend after the 90 days "
-                "in which requests can come"
-            )
+        reached = np.maximum.accumulate(arrival[known] + delay[known])
+        delay[known] = reached - arrival[known]
+        arrival[known] = reached
     think = workload.think_time
     if think is not None:
         think = np.where(known, think, think + delay)
+    latest = max(int(arrival.max()), 0 if think is None else int(think.max()))
+    if latest > MAX_TIME_PS:
+        raise _too_late(workload)
     return replace(workload, arrival=arrival, think_time=think), delay
 
 
-def at_the_door(arrival: Ints, delay: Ints) -> Ints:
-    """When requests came to the front end, from when they came to the engine."""
+def undelayed(arrival: Ints, delay: Ints) -> Ints:
+    """When requests came to the front end, from when they came to the engines."""
     return np.where(arrival == NOT_YET, arrival, arrival - delay)
+
+
+def _too_late(workload: Workload) -> InputError:
+    return InputError(
+        f"{workload.source}: the front end holds requests back beyond the 90 days in which they "
+        "can come"
+    )

@@ -16,7 +16,7 @@ from servetwin.cost import rank_limits
 from servetwin.cost.frontends import write_frontend
 from servetwin.sim.copies import copy_notes
 from servetwin.sim.failing import describe_failures, run_failing
-from servetwin.sim.frontends import at_the_door, behind
+from servetwin.sim.frontends import delayed, undelayed
 from servetwin.sim.groups import describe_groups, write_group
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.notes import notes_of
@@ -92,7 +92,7 @@ def simulate(
     """
     sent = workload
     if deployment.frontend is not None:
-        workload, delay = behind(deployment.frontend, workload)
+        workload, delay = delayed(deployment.frontend, workload)
     prefixes = [
         find_prefixes(workload, pool.settings, options.prefix_policy, options.policy_options)
         for pool in deployment.pools
@@ -117,7 +117,7 @@ def simulate(
     outcome = merge_lanes(inputs, outcome)
     requests = _requests(workload, outcome)
     if deployment.frontend is not None:
-        arrival = at_the_door(outcome.arrival, delay)
+        arrival = undelayed(outcome.arrival, delay)
         requests = replace(requests, arrival=arrival, frontend_time=delay)
     return RunResult(
         kind="simulated",

@@ -59,8 +59,8 @@ class EngineSettings:
     num_gpu_blocks_override: int | None = None
     weight_dtype: str = "bf16"
     kv_cache_dtype: str = "bf16"
-    max_cudagraph_capture_size: int = 512
-    """Tokens up to which an iteration is replayed as a CUDA graph (vLLM's default); 0: none is."""
+    max_cudagraph_capture_size: int | None = None
+    """Tokens up to which an iteration is a CUDA graph; None: vLLM's rule; 0: none is."""
     async_scheduling: bool = True
     """Plan an iteration while the one before it runs (vLLM's default); `vllm` only."""
     enable_prefix_caching: bool = True
@@ -97,7 +97,7 @@ class EngineSettings:
             raise ValueError(f"scheduling_policy must be one of {', '.join(SCHEDULING_POLICIES)}")
         if self.by_priority and self.scheduler != "vllm":
             raise ValueError(f"scheduling_policy priority is vllm's, not {self.scheduler}'s")
-        if self.max_cudagraph_capture_size < 0:
+        if (self.max_cudagraph_capture_size or 0) < 0:
             raise ValueError("max_cudagraph_capture_size must not be negative")
         if self.max_loras < 0 or (self.max_loras and self.scheduler != "vllm"):
             raise ValueError("max_loras is vllm's, and not negative")

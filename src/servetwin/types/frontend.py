@@ -14,7 +14,7 @@ class Frontend:
     request: int
     """Of each request, however many come at once."""
     token: int
-    """Of each input token; one request after another, as in one tokeniser."""
+    """Of each of its input tokens."""
 
     def __post_init__(self) -> None:
         if self.request < 0 or self.token < 0:

@@ -7,6 +7,7 @@ import pytest
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.cost.curves import curves_for
+from servetwin.cost.graphs import graph_sizes
 from servetwin.cost.launches import launch_seconds, operations
 from servetwin.types import Deployment, Parallelism
 
@@ -19,7 +20,8 @@ LLAMA = "meta-llama/Llama-3.1-8B"
         (LLAMA, 1, None, 6 + 4),
         (LLAMA, 2, None, 6 + 4 + 2),
         (LLAMA, 1, "fp8", 6 + 2 + 4 + 2),
-        ("openai/gpt-oss-120b", 1, None, 6 + 2 + 9),
+        ("openai/gpt-oss-120b", 1, None, 6 + 9),  # attention stays in 16 bits
+        (LLAMA, 1, "awq", 6 + 4),  # computed in 16 bits
     ],
 )
 def test_operations_of_one_layer(model: str, tp: int, quantization: str | None, each: int) -> None:
@@ -49,6 +51,22 @@ def test_small_batches_are_graphs_and_large_ones_are_launched() -> None:
 def test_graphs_end_at_twice_the_sequences() -> None:
     few = derive(deployment("openai/gpt-oss-120b", 8, max_num_seqs=16), 1000).iteration
     assert few.linear[32] < few.linear[33] == few.linear[512]
+
+
+def test_drafted_tokens_are_in_graphs_too() -> None:
+    few = {"max_num_seqs": 8, "speculative_tokens": 3, "acceptance_length": 2.0}
+    sizes = graph_sizes(deployment("openai/gpt-oss-120b", 8, **few))
+    assert sizes[-1] == 8 * 4 * 2
+    assert graph_sizes(deployment("openai/gpt-oss-120b", 8, max_num_seqs=8))[-1] == 8 * 2
+
+
+def test_a_size_that_is_given_is_taken() -> None:
+    few = deployment(LLAMA, max_num_seqs=8, max_cudagraph_capture_size=2048)
+    assert graph_sizes(few)[-1] == 2048
+    small = deployment(
+        LLAMA, max_num_seqs=8, max_num_batched_tokens=256, max_cudagraph_capture_size=2048
+    )
+    assert graph_sizes(small)[-1] == 256
 
 
 def test_each_rank_has_graphs_of_its_own() -> None:

@@ -18,7 +18,9 @@ NO_TIMELINE = SimOptions(snapshot_interval=0)
 
 
 def deployment(**settings: float) -> Deployment:
-    resolved = resolve_settings(MODEL, GPU, max_num_seqs=64, **settings)
+    # Graphs of one size: by default they have room for what is drafted.
+    graphs = {"max_num_seqs": 64, "max_cudagraph_capture_size": 512}
+    resolved = resolve_settings(MODEL, GPU, **graphs, **settings)
     return Deployment(MODEL, GPU, find_link(GPU.link), settings=resolved)
 
 

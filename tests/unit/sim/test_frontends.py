@@ -14,22 +14,22 @@ from servetwin.errors import InputError
 from servetwin.results.metrics import compute
 from servetwin.results.tables import read_requests, write_requests
 from servetwin.sim import SimOptions, simulate
-from servetwin.sim.frontends import behind
+from servetwin.sim.frontends import delayed
 from servetwin.types import Deployment, Frontend, Workload
 from servetwin.units import NOT_YET, PS_PER_MS, PS_PER_S, PS_PER_US
 
 QUIET = SimOptions(snapshot_interval=0, token_gaps=False)
 
 
-def test_one_tokeniser_takes_one_request_after_another() -> None:
+def test_requests_do_not_overtake_each_other() -> None:
     frontend = Frontend(request=100, token=10)
-    work = workload([0, 0, 5000], [50, 20, 30])
-    late, delay = behind(frontend, work)
-    assert late.arrival.tolist() == [600, 800, 5400]
-    assert delay.tolist() == [600, 800, 400]
+    work = workload([0, 0, 250, 5000], [50, 20, 30, 30])
+    late, delay = delayed(frontend, work)
+    assert late.arrival.tolist() == [600, 600, 650, 5400]
+    assert delay.tolist() == [600, 600, 400, 400]
 
 
-def test_a_turn_finds_the_tokeniser_idle() -> None:
+def test_a_turn_is_later_by_its_own_time() -> None:
     first = workload([0, 0], [50, 20])
     turns = replace(
         first,
@@ -37,7 +37,7 @@ def test_a_turn_finds_the_tokeniser_idle() -> None:
         parent=np.array([-1, 0], np.int32),
         think_time=np.array([0, 7]),
     )
-    late, delay = behind(Frontend(request=100, token=10), turns)
+    late, delay = delayed(Frontend(request=100, token=10), turns)
     assert late.arrival.tolist() == [600, NOT_YET]
     assert late.think_time is not None
     assert late.think_time.tolist() == [0, 307]
@@ -49,16 +49,30 @@ def test_a_turn_finds_the_tokeniser_idle() -> None:
     st.integers(0, 2000),
     st.integers(0, 50),
 )
-def test_it_is_a_queue_of_one_server(
+def test_each_is_as_late_as_the_latest_before_it(
     drawn: list[tuple[int, int]], request: int, token: int
 ) -> None:
     drawn.sort()
     work = workload([a for a, _ in drawn], [n for _, n in drawn])
-    free, expected = 0, []
+    latest, expected = 0, []
     for arrival, tokens in drawn:
-        free = max(free, arrival) + token * tokens
-        expected.append(free + request)
-    assert behind(Frontend(request, token), work)[0].arrival.tolist() == expected
+        latest = max(latest, arrival + request + token * tokens)
+        expected.append(latest)
+    assert delayed(Frontend(request, token), work)[0].arrival.tolist() == expected
+
+
+def test_a_fleet_has_as_many_frontends_as_engines() -> None:
+    """Sixteen engines at sixteen times the rate answer as soon as one does."""
+    one = replace(deployment(), frontend=Frontend(10 * PS_PER_MS, 4 * PS_PER_US))
+    many = replace(one, replicas=16)
+    cost = derive(one, 2000)
+    ttft = []
+    for target, gap in ((one, 16 * 40), (many, 40)):
+        count = 20 * target.replicas
+        work = workload([i * gap * PS_PER_MS for i in range(count)], [4000] * count)
+        table = simulate(target, work, cost, QUIET).requests
+        ttft.append(float((table.first_token - table.arrival).mean()))
+    assert ttft[1] == pytest.approx(ttft[0], rel=1e-9)
 
 
 def test_ttft_has_the_frontend_in_it_and_arrivals_do_not() -> None:
@@ -95,9 +109,10 @@ def test_it_is_a_part_of_latencies(tmp_path: Path) -> None:
     assert again.frontend_time.tolist() == run.requests.frontend_time.tolist()
 
 
-def test_one_that_takes_for_ever_is_refused() -> None:
-    with pytest.raises(InputError, match="the frontend is too slow"):
-        behind(Frontend(request=0, token=10**17), workload([0], [100]))
+@pytest.mark.parametrize("frontend", [Frontend(0, 10**17), Frontend(10**19 - 1, 0)])
+def test_one_that_takes_for_ever_is_refused(frontend: Frontend) -> None:
+    with pytest.raises(InputError, match="the front end holds requests back"):
+        delayed(frontend, workload([0], [100]))
 
 
 def deployment() -> Deployment:

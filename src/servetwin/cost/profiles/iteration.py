@@ -12,8 +12,8 @@ from servetwin.cost.attention import attention_cost
 from servetwin.cost.curves import Curves, Roof, curves_for
 from servetwin.cost.derive import derive_iteration
 from servetwin.cost.dtypes import peak_flops
-from servetwin.cost.graphs import capture_sizes, padded
-from servetwin.cost.launches import launched
+from servetwin.cost.graphs import graph_sizes, padded
+from servetwin.cost.launches import with_launch_floor
 from servetwin.cost.linear import head_parts, token_parts
 from servetwin.cost.profiles.attention import Limits, attention_tables
 from servetwin.cost.profiles.skew import Contexts, longer_by_skew
@@ -61,12 +61,18 @@ def profiled_iteration(
     """Coefficients of one iteration; parts that were not timed come from the roofline."""
     curves = _curves(deployment, tuning)
     settings = deployment.settings
-    scale = tuning.time_factor * PS_PER_S
     size = max(settings.max_num_batched_tokens, settings.max_num_seqs)
     parts = _Parts(deployment, timings, curves, tuning)
-    of_tokens = launched(parts.of_tokens, deployment, curves, tuning.step_seconds)
-    linear, linear_slope = _tabled(of_tokens, size, scale)
-    head, head_slope = _tabled(parts.of_sampled, settings.max_num_seqs, scale)
+
+    def of_tokens(tokens: Floats) -> Floats:
+        return tuning.time_factor * parts.of_tokens(tokens)
+
+    def of_sampled(sampled: Floats) -> Floats:
+        return tuning.time_factor * parts.of_sampled(sampled)
+
+    floored = with_launch_floor(of_tokens, deployment, curves, tuning.step_seconds)
+    linear, linear_slope = _tabled(floored, size)
+    head, head_slope = _tabled(of_sampled, settings.max_num_seqs)
     derived = derive_iteration(deployment, curves)
     common = replace(
         derived,
@@ -152,7 +158,7 @@ class _Parts:
         ranks = self.deployment.parallelism.dp
         own = np.ceil(tokens / ranks)
         if self.timings.graphs:
-            own = padded(own, self._graphs())
+            own = padded(own, graph_sizes(self.deployment))
         derived = token_parts(self.deployment, self.curves, own * ranks)
         total = self._gemms(own, derived) + self._elementwise(own, derived)
         total = total + self._collectives(own, derived["collectives"])
@@ -161,10 +167,6 @@ class _Parts:
         if "experts" in derived:
             total = total + self._experts(own * ranks, derived["experts"])
         return np.asarray(total)
-
-    def _graphs(self) -> Ints:
-        largest = self.deployment.settings.max_cudagraph_capture_size
-        return capture_sizes(rank_limits(self.deployment).max_num_seqs, largest)
 
     def of_sampled(self, sampled: Floats) -> Floats:
         """By sampled tokens."""
@@ -235,10 +237,10 @@ def _continued(curve: Curve, sizes: Floats, derived: Floats) -> Floats:
     return _summed([curve], sizes, derived, 1)
 
 
-def _tabled(seconds: Seconds, size: int, scale: float) -> tuple[Ints, int]:
+def _tabled(seconds: Seconds, size: int) -> tuple[Ints, int]:
     """Picoseconds for 0 (free) to `size`, never falling, and for each one beyond."""
     counts = np.append(np.arange(1.0, size + 1), 2.0 * size)
-    values = np.maximum.accumulate(seconds(counts)) * scale
+    values = np.maximum.accumulate(seconds(counts)) * PS_PER_S
     table = np.zeros(size + 1, dtype=np.int64)
     table[1:] = np.rint(values[:-1])
     return table, max(1, round(float(values[-1] - values[-2]) / size))

@@ -45,12 +45,12 @@ def test_thinning_keeps_both_ends() -> None:
 
 
 def test_sizes_of_cuda_graphs() -> None:
-    assert capture_sizes(2, 512).tolist() == [1, 2, 4]
-    sizes = capture_sizes(256, 512)
+    assert capture_sizes(4).tolist() == [1, 2, 4]
+    sizes = capture_sizes(512)
     assert sizes[-1] == 512
     assert padded(np.array([3.0, 9, 257, 512, 600]), sizes).tolist() == [4, 16, 272, 512, 600]
-    assert capture_sizes(1024, 600)[-1] == 592
-    none = capture_sizes(256, 0)
+    assert capture_sizes(600)[-1] == 592
+    none = capture_sizes(0)
     assert padded(np.array([3.0, 600]), none).tolist() == [3, 600]
 
 

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from servetwin.catalog import find_model
-from servetwin.cost.curves import VLLM
 from servetwin.studies.fidelity.points import (
     MeasuredSet,
     Point,
@@ -16,7 +15,7 @@ from servetwin.studies.fidelity.points import (
     one,
 )
 from servetwin.studies.fidelity.sets import rows_of
-from servetwin.studies.fidelity.sets.inferencex_scripts import Started, script_of
+from servetwin.studies.fidelity.sets.inferencex_scripts import DEPARTURES, EngineStart, script_of
 from servetwin.types import Parallelism
 
 __all__ = [
@@ -53,7 +52,7 @@ FIT_MODELS = {
 }
 """What `cost/data/serving.toml` was fitted to: runs of these models on that GPU, by engine.
 
-Of vLLM's, TTFT and TPOT; of the others' only the TTFT.
+Of SGLang and TensorRT-LLM only to TTFTs; but what delays a first token delays the others, too.
 """
 Row = dict[str, str]
 Layout = Parallelism | str
@@ -66,6 +65,8 @@ SAID = (
     "tokens an iteration, running requests, captured graphs, memory and format of the KV cache as "
     "InferenceX's public scripts for model and engine say, else 8,192 tokens, 95 % of the memory, "
     "and 8 bits beside weights of 8 bits or fewer; every engine is simulated with vLLM's scheduler",
+    "not as the scripts at hand say, since users would have waited for minutes who measurably did "
+    f"not: {'; '.join(DEPARTURES)}",
     "SGLang looks for new requests every 10 or 30 iterations where its script says so; they wait "
     "half of that on average",
     "TTFT is that of a client: HTTP server and tokeniser are in front of the engine",
@@ -132,7 +133,7 @@ def _point(row: Row, layout: Parallelism) -> Point:
     ranks = max(1, int(row["attention_dp_size"] or 1))
     users = int(named[1]) if named else int(row["batch_size"]) * ranks
     per_rank = -(-users // layout.dp)
-    script = script_of(Started(engine, model, gpu, weights, layout.tp, users))
+    script = script_of(EngineStart(engine, model, gpu, weights, layout.tp, users))
     eight_bits = weights != "bf16" and script.eight_bit_kv
     deployment = deploy(
         model,
@@ -176,4 +177,4 @@ def _fitted(model: str, gpu: str, engine: str) -> frozenset[str]:
     """Metrics of such a run that something may be fitted to."""
     if gpu != FIT_GPU or model not in FIT_MODELS[engine]:
         return frozenset()
-    return frozenset(["ttft", "tpot"] if engine == VLLM else ["ttft"])
+    return frozenset(["ttft", "tpot"])
