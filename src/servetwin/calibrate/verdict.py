@@ -8,7 +8,7 @@ from servetwin.calibrate.error_bars import Rerun
 from servetwin.results.latencies import latencies_ps
 from servetwin.results.metrics import makespan_ps
 from servetwin.results.remarks import is_overloaded
-from servetwin.types import RunResult
+from servetwin.types import RunResult, Status
 from servetwin.units import NOT_YET, PS_PER_S
 
 __all__ = ["COMFORTABLE", "NEAR", "SATURATED", "verdict"]
@@ -24,8 +24,18 @@ WAITING = 0.2
 """Share of E2E in the queue, from which on a closed loop or a batch is limited by capacity."""
 
 
-def verdict(run: RunResult, slow: Rerun) -> dict[str, Any]:
-    """Return `metrics.verdict` of the summary: the word, and a sentence that says why."""
+FEWEST = 0.5
+"""Share of requests that complete, below which a run says nothing about the load."""
+
+
+def verdict(run: RunResult, slow: Rerun) -> dict[str, Any] | None:
+    """Return `metrics.verdict` of the summary: the word, and a sentence that says why.
+
+    None where fewer than half of the requests complete: most were rejected then.
+    """
+    done = int((run.requests.status == Status.OK).sum())
+    if done < FEWEST * len(run.requests):
+        return None
     if _overloaded(run):
         return _stated(SATURATED, "requests arrive faster than they complete")
     waiting = _seconds(run, "queue") / max(_seconds(run, "e2e"), 1e-12)

@@ -226,7 +226,7 @@ def _shares(parts: dict[str, float], names: dict[str, str]) -> str:
 
 def _energy(metrics: dict[str, Any]) -> str:
     energy = metrics["energy"]
-    if energy is None or energy["total_j"] is None:
+    if energy is None or energy["total_j"] is None or not metrics["completed"]:
         return ""
     text = f"{number(energy['total_j'] / 3600)} Wh"
     if energy["j_per_output_token"] is not None:
@@ -251,7 +251,7 @@ def _pue(energy: dict[str, Any]) -> float:
 
 def _money(metrics: dict[str, Any]) -> str:
     cost = metrics["cost"]
-    if cost is None or cost["usd"] is None:
+    if cost is None or cost["usd"] is None or not metrics["completed"]:
         return ""
     text = _dollars(cost["usd"])
     million = cost["usd_per_million_output_tokens"]

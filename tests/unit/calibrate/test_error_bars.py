@@ -10,7 +10,7 @@ import pytest
 
 from servetwin.calibrate.error_bars import Band, Bands, Rerun, around
 from servetwin.calibrate.verdict import COMFORTABLE, NEAR, SATURATED, verdict
-from servetwin.types import RunResult
+from servetwin.types import RunResult, Status
 from servetwin.units import PS_PER_MS, PS_PER_S
 from support.runs import request_table
 
@@ -100,3 +100,11 @@ def test_a_batch_is_judged_by_its_queue() -> None:
     runs_at_once = run_of([0] * 4, own_ms=50, decode_ms=100, gap_s=0)
     assert verdict(waits, Rerun(1.2, waits))["load"] == SATURATED
     assert verdict(runs_at_once, Rerun(1.2, runs_at_once))["load"] == COMFORTABLE
+
+
+def test_where_little_completes_there_is_no_verdict() -> None:
+    run = loaded(0, 0)
+    run.requests.status[:21] = Status.REJECTED
+    assert verdict(run, Rerun(1.2, loaded(0, 0))) is None
+    run.requests.status[:2] = Status.OK
+    assert verdict(run, Rerun(1.2, loaded(0, 0))) is not None
