@@ -87,6 +87,7 @@ def read_run(folder: Path) -> RunResult:
         groups=content["metrics"].get("groups"),
         pipeline=content["metrics"].get("pipeline"),
         decode_pipeline=content["metrics"].get("decode_pipeline"),
+        failures=content["metrics"].get("failures"),
         timeline=tables.read_timeline(timeline) if timeline.exists() else None,
         token_gaps=token_gaps,
         footprint=None if footprint == NO_FOOTPRINT else footprint,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from servetwin.cache.tiers import TierTraffic
 from servetwin.results import Slo, compute, read_run, summary, write_run
-from servetwin.types import Status
+from servetwin.types import RunResult, Status
 from servetwin.units import PS_PER_S, seconds_from_ps
 from support.runs import assert_same_columns, request_table, synthetic_run
 
@@ -73,6 +75,70 @@ def test_tiers_come_back(tmp_path: Path) -> None:
     assert_same_columns(table, back.requests)
     assert back.kv_tiers == stated
     assert stated[0]["read_bytes"] == 5000
+
+
+STATS: dict[str, Any] = dict.fromkeys(("mean", "p50", "p90", "p95", "p99"))
+PIPELINE = {"stages": 2, "microbatches": 3, "utilization": [0.5, 0.25], "bubbles": 0.625}
+GROUP: dict[str, Any] = {
+    "gpu": "L4",
+    **{"tp": 1, "first": 0, "replicas": 2, "devices": 2, "speed": 0.5},
+    "usd_per_gpu_hour": 1.5,
+    **{"capacity_blocks": 7, "peak_blocks": 6, "energy_j": 2.0},
+}
+STATED: dict[str, Any] = {
+    "kv_capacity_blocks": 99,
+    "kv_peak_blocks": 98,
+    "kv_tiers": [TierTraffic("host", 9, 2, 5, 1, 4).stated(block_bytes=1000.0)],
+    "kv_decode": {
+        **{"first": 2, "replicas": 1, "capacity_blocks": 5, "peak_blocks": 4},
+        "microbatches": 3,
+    },
+    "groups": [GROUP],
+    "pipeline": PIPELINE,
+    "decode_pipeline": {**PIPELINE, "stages": 4},
+    "failures": {
+        **{"count": 1, "begun_anew": 2, "interrupted": 3, "rerouted": 4},
+        **{"lost_prompts": 5, "lost_prompt_tokens": 6, "lost_output_tokens": 7},
+        **{"restart_s": 8.0, "downtime_s": 9.0, "longest_s": 10.0},
+        "replicated": True,
+        "outages": [{"engine": 1, "failed_s": 1.5, "back_s": 4.0}],
+        "added_latency_s": {"mean": 0.5, "max": None},
+    },
+    "footprint": {
+        "energy": {"total_j": 5.0, "j_per_output_token": None},
+        "carbon_g": 2.0,
+        "cost": {"usd": 1.0, "usd_per_million_output_tokens": None},
+    },
+    "error_bars": {
+        "intervals": {
+            "nominal": 0.9,
+            **dict.fromkeys(("ttft_ms", "tpot_ms", "e2e_latency_s"), STATS),
+            "throughput_token_s": [1.0, 2.0],
+        },
+        "verdict": {"load": "comfortable", "because": "little is asked"},
+    },
+    "notes": ("a note",),
+}
+TABLES = ("timeline", "token_gaps")
+"""Compared above; all else that a run may have is in STATED."""
+
+
+def test_whatever_a_run_may_state_comes_back(tmp_path: Path) -> None:
+    may = {
+        field.name
+        for field in fields(RunResult)
+        if field.default is not MISSING or field.default_factory is not MISSING
+    }
+    assert may == {*STATED, *TABLES}
+    write_run(replace(synthetic_run(), **STATED), tmp_path)
+    back = read_run(tmp_path)
+    for name, value in STATED.items():
+        found = getattr(back, name)
+        if name == "groups":  # with figures of its requests
+            found = [{key: found[0][key] for key in GROUP}]
+        if name == "notes":  # with remarks on what the run stood for
+            found = found[: len(value)]
+        assert found == value, name
 
 
 def test_a_measured_run_keeps_its_own_columns(tmp_path: Path) -> None:
