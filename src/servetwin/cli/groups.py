@@ -12,7 +12,7 @@ from servetwin.cli.pools import whole_experts
 from servetwin.cli.settings import RunSettings
 from servetwin.cost import rank_limits
 from servetwin.errors import InputError, nearest
-from servetwin.sim.groups import write_group
+from servetwin.sim.groups import write_groups
 from servetwin.types import Deployment, ReplicaGroup
 
 __all__ = ["has_groups", "resolved_groups", "with_groups"]
@@ -134,6 +134,5 @@ def _alone(asked: _Asked, settings: RunSettings, deployment: Deployment) -> RunS
 
 def resolved_groups(deployment: Deployment) -> dict[str, Any]:
     """List the groups as they were decided; nothing where all replicas are alike."""
-    if not deployment.also:
-        return {}
-    return {"also": [write_group(group) for group in deployment.also]}
+    written = write_groups(deployment)
+    return {"also": written} if written else {}

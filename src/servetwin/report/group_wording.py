@@ -21,12 +21,13 @@ def also_line(config: dict[str, Any]) -> str:
 
 
 def _told(text: object) -> str:
-    """`A100-80GB:3:2,speed=0.9`, as a run has resolved it, in words."""
+    """`A100-80GB:3:2,speed=0.9,link=NVSwitch2`, as a run has resolved it, in words."""
     head, *parts = str(text).split(",")
     if head.count(":") != 2:
         return str(text)
     gpu, replicas, tp = head.split(":")
-    shown = [f"tp {tp}", *(part.replace("=", " ") for part in parts)]
+    unused = ("ep=1", *(part for part in parts if tp == "1" and part.startswith("link=")))
+    shown = [f"tp {tp}", *(part.replace("=", " ") for part in parts if part not in unused)]
     return f"{gpu}, {', '.join(shown)}, {replicas} replica{'' if replicas == '1' else 's'}"
 
 

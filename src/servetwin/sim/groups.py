@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from servetwin.errors import InputError
-from servetwin.types import Deployment, IterationCost, ReplicaGroup
+from servetwin.types import Deployment, IterationCost
 
 if TYPE_CHECKING:
     from servetwin.sim.inputs import Outcome, SimInputs
@@ -18,7 +18,7 @@ __all__ = [
     "describe_groups",
     "groups_of",
     "joined",
-    "write_group",
+    "write_groups",
 ]
 
 
@@ -108,12 +108,19 @@ def describe_groups(
     return stated
 
 
-def write_group(group: ReplicaGroup) -> str:
-    """Write a group as `--also` takes it."""
-    layout, gpu = group.parallelism, group.accelerator
-    text = f"{gpu.name}:{group.replicas}:{layout.tp}"
+def write_groups(deployment: Deployment) -> list[str] | None:
+    """Write the groups as `--also` takes them; None where all replicas are alike.
+
+    Links and, of a mixture of experts, `ep` are always among it: `--also` takes those of the
+    first kind where it finds none.
+    """
+    return [_written(group) for group in deployment.groups[1:]] or None
+
+
+def _written(group: Deployment) -> str:
+    layout = group.parallelism
+    text = f"{group.accelerator.name}:{group.replicas}:{layout.tp}"
     if group.speed != 1.0:
         text += f",speed={group.speed!r}"
-    if group.link.name != gpu.link:
-        text += f",link={group.link.name}"
-    return text if layout.ep == 1 else f"{text},ep={layout.ep}"
+    text += f",link={group.link.name}"
+    return text if group.model.mixture is None else f"{text},ep={layout.ep}"

@@ -17,7 +17,7 @@ from servetwin.cost.frontends import write_frontend
 from servetwin.sim.copies import copy_notes
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.frontends import delayed, undelayed
-from servetwin.sim.groups import describe_groups, write_group
+from servetwin.sim.groups import describe_groups, write_groups
 from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
 from servetwin.sim.notes import notes_of
 from servetwin.sim.prefixes import find_prefixes
@@ -204,7 +204,7 @@ def describe(deployment: Deployment) -> dict[str, Any]:
         "ep": layout.ep,
         "dp": layout.dp,
         "replicas": deployment.replicas,
-        "also": [write_group(group) for group in deployment.also] or None,
+        "also": write_groups(deployment),
         "router": deployment.router,
         **engine,
         "kv_tier": tiers or None,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from servetwin.cli.build import build_deployment, prepare
+from servetwin.cli.build import build_deployment, prepare, resolved
 from servetwin.cli.energy import energy_options, with_energy
 from servetwin.cli.intervals import with_intervals
 from servetwin.cli.layers import load_settings
@@ -117,13 +117,32 @@ def test_engines_of_every_group_may_fail() -> None:
 
 def test_a_run_with_groups_runs_again_from_its_configuration(tmp_path: Path) -> None:
     config = prepare(settings(also=MIXED)).config
-    assert config["also"] == ["A100-80GB:3:2", "H100-SXM:1:1,speed=0.5"]
+    assert config["also"] == [
+        "A100-80GB:3:2,link=NVSwitch2",
+        "H100-SXM:1:1,speed=0.5,link=NVSwitch3",
+    ]
     file = tmp_path / "summary.json"
     file.write_text(json.dumps({"schema": "servetwin.run/1", "config": config}))
     again = prepare(load_settings({}, file, ()).settings)
     assert again.config == config
     alone = load_settings({}, file, ("also=null",)).settings
     assert not build_deployment(alone)[0].also
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"link": "PCIe4", "also": ["H100-SXM:1:2,link=NVLink4", "H100-SXM", "A100-80GB:2:2"]},
+        {"model": "Mixtral-8x7B", "tp": 4, "ep": 4, "also": ["H200:1:4,ep=1", "H200:1:2"]},
+        {"model": "Mixtral-8x7B", "tp": 4, "also": ["H200:2:4,ep=4", "H200:1:4,speed=0.7"]},
+        {"gpu": "A100-80GB", "also": ["L4:2", "H100-SXM"]},
+    ],
+)
+def test_what_was_decided_is_decided_again(asked: dict[str, Any]) -> None:
+    first = settings(**asked)
+    deployment, _ = build_deployment(first)
+    again, _ = build_deployment(RunSettings(**resolved(first, deployment)))
+    assert again == deployment
 
 
 def test_a_result_tells_of_each_group(mixed: RunResult, tmp_path: Path) -> None:
@@ -188,7 +207,9 @@ def test_the_screen_fits_80_columns(mixed: RunResult) -> None:
     assert max(map(len, lines)) <= 80
     text = " ".join(line.strip() for line in lines)
     assert "Llama-3.1-8B on H100-SXM and A100-80GB, simulated" in text
-    assert "A100-80GB, tp 2, 3 replicas; H100-SXM, tp 1, speed 0.5, 1 replica" in text
+    assert (
+        "A100-80GB, tp 2, link NVSwitch2, 3 replicas; H100-SXM, tp 1, speed 0.5, 1 replica" in text
+    )
     for number in (1, 2, 3):
         assert f"Group {number} " in text
 
