@@ -80,9 +80,10 @@ def build_deployment(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]
 
 
 def _build_pools(settings: RunSettings) -> tuple[Deployment, tuple[str, ...]]:
+    pools = has_pools(settings)  # checks what is given for pools, with groups too
     if has_groups(settings):
         return with_groups(_build_pool(settings), settings, _build_pool)
-    if not has_pools(settings):
+    if not pools:
         return _build_pool(settings)
     return with_decode_pool(_build_pool(settings), settings, _build_pool)
 

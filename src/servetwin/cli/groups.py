@@ -20,7 +20,8 @@ __all__ = ["has_groups", "resolved_groups", "with_groups"]
 Built = tuple[Deployment, tuple[str, ...]]
 
 EXAMPLE = "A100-80GB:3:2,speed=0.9, which is GPU:REPLICAS:TP"
-HEAD = re.compile(r"\s*([^:,=]+?)\s*(?::\s*(\d{1,6})\s*)?(?::\s*(\d{1,4})\s*)?")
+HEAD = re.compile(r"\s*([^:,=]+?)\s*(?::\s*([0-9]{1,6})\s*)?(?::\s*([0-9]{1,4})\s*)?")
+NUMBER = re.compile(r"[0-9.eE+-]+")
 KEYS = ("speed", "link", "ep")
 SLOWEST, FASTEST = 0.01, 100.0
 
@@ -57,13 +58,13 @@ def with_groups(
     """Add each group, built like any engine, to a deployment. Raises InputError."""
     deployment, notes = first
     groups, told = [], list(notes)
-    for text in settings.also or ():
+    for number, text in enumerate(settings.also or (), 2):
         asked = _parse(text, settings.tp)
         try:
             group, own = build(_alone(asked, settings, deployment))
         except InputError as error:
             raise InputError(f"--also {text[:60]}: {error}") from None
-        told += [f"{group.accelerator.name}: {note}" for note in own if note not in notes]
+        told += [f"group {number}: {note}" for note in own if note not in notes]
         groups.append(
             ReplicaGroup(
                 accelerator=group.accelerator,
@@ -89,6 +90,8 @@ def _parse(text: str, tp: int) -> _Asked:
         if key not in KEYS or not value:
             hint = nearest(key, KEYS) or f"known: {', '.join(f'{name}=' for name in KEYS)}"
             raise InputError(f"--also {text[:60]!r}: '{part.strip()[:20]}' is not known: {hint}")
+        if key in given:
+            raise InputError(f"--also {text[:60]!r}: {key}= is given twice")
         given[key] = _value(key, value, text)
     replicas, own_tp = (int(found) if found else None for found in match.group(2, 3))
     if replicas == 0 or own_tp == 0:
@@ -101,6 +104,7 @@ def _value(key: str, value: str, text: str) -> Any:
         return value
     try:
         number = float(value) if key == "speed" else int(value)
+        number = number if NUMBER.fullmatch(value) else 0
     except ValueError:
         number = 0
     if key == "speed" and not SLOWEST <= number <= FASTEST:

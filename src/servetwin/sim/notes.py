@@ -12,9 +12,8 @@ def notes_of(deployment: Deployment, cost: CostModel, inputs: SimInputs) -> tupl
     """What to know about costs and caches; of a decode pool what is not said already."""
     notes = (*cost.notes, *_cache_notes(deployment.settings, inputs), *_policy_notes(inputs))
     notes += _adapter_notes(inputs)
-    for group, own in zip(deployment.also, cost.also, strict=True):
-        name = group.accelerator.name
-        notes += tuple(f"{name}: {note}" for note in own.notes if note not in notes)
+    for number, own in enumerate(cost.also, 2):
+        notes += tuple(f"group {number}: {note}" for note in own.notes if note not in notes)
     if cost.decode is None or inputs.decode is None:
         return notes
     engine = inputs.decode.engine

@@ -69,7 +69,7 @@ def test_a_smaller_device_takes_shorter_requests() -> None:
     deployment, notes = build_deployment(settings(also=["L4:2"]))
     first, second = deployment.kinds
     assert second.settings.max_model_len < first.settings.max_model_len == 131_072
-    assert any(note.startswith("L4: max-model-len lowered") for note in notes)
+    assert any(note.startswith("group 2: max-model-len lowered") for note in notes)
     with pytest.raises(InputError, match="--also L4:2: one sequence of max-model-len"):
         build_deployment(settings(also=["L4:2"], max_model_len=131_072))
 
@@ -86,6 +86,11 @@ def test_a_smaller_device_takes_shorter_requests() -> None:
         ("A100-80GB,speed=nan", "speed must lie between"),
         ("A100-80GB,ep=x", "ep must be a whole number"),
         ("A100-80GB,link=", "is not known"),
+        ("A100-80GB,speed=0.5,speed=0.9", "speed= is given twice"),
+        ("A100-80GB:\u0663", "is not understood"),
+        ("A100-80GB,ep=\u0663", "ep must be a whole number"),
+        ("A100-80GB,speed=\u0663", "speed must lie between"),
+        ("A100-80GB,ep=1_0", "ep must be a whole number"),
         ("", "is not understood"),
     ],
 )
@@ -98,6 +103,23 @@ def test_a_bad_group_is_told_in_one_line(text: str, message: str) -> None:
 def test_what_is_not_simulated_with_groups_is_refused(what: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="--also is not simulated yet with"):
         build_deployment(settings(also=MIXED, **what))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ({"kv_link": "Bogus"}, "--kv-link needs two pools"),
+        ({"decode_router": "nonsense"}, "--decode-router needs two pools"),
+        ({"prefill_replicas": 3}, "--prefill-replicas needs two pools"),
+    ],
+)
+def test_settings_of_pools_are_not_ignored(what: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_deployment(settings(also=MIXED, **what))
+
+
+def test_notes_name_the_group(mixed: RunResult) -> None:
+    assert any(note.startswith("group 3: speed 0.5: ") for note in mixed.notes)
 
 
 def test_engines_of_every_group_may_fail() -> None:
