@@ -114,13 +114,14 @@ MISTAKES = {
     "too small": (["--decode-gpu", "V100-SXM2-16GB"], "decode pool: "),
     "link": (["--kv-link", "foo"], "unknown link 'foo'"),
     "output": (["--out", "plain"], "--out plain: is a file; name a folder"),
+    "failures": (["--config", "plain"], "failures are not part of this study: leave mtbf out"),
     "trace": (["--trace", "none.csv"], "none.csv: no such file"),
 }
 
 
 @pytest.mark.parametrize("name", list(MISTAKES))
 def test_a_mistake_takes_one_line_and_writes_nothing(name: str, tmp_path: Path) -> None:
-    (tmp_path / "plain").write_text("")
+    (tmp_path / "plain").write_text("mtbf: 1h\n")
     args, message = MISTAKES[name]
     workload = () if "--trace" in args else REQUESTS
     done = pools(tmp_path, *SMALL, *workload, "--out", "out", *args)

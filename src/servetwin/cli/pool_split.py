@@ -128,8 +128,19 @@ def _settings(flags: dict[str, Any], config: Path | None) -> RunSettings:
     loaded = load_settings(given, config)
     if loaded.unknown:
         warn(f"engine options without effect here: {', '.join(loaded.unknown)}")
+    _without_failures(loaded.settings)
     reset = {name: RunSettings.model_fields[name].default for name in DECIDED}
     return loaded.settings.model_copy(update=reset)
+
+
+def _without_failures(settings: RunSettings) -> None:
+    """Raise InputError where a file of settings has engines fail."""
+    from servetwin.cli.failure_settings import FailureSettings
+    from servetwin.errors import InputError
+
+    for name, field in FailureSettings.model_fields.items():
+        if getattr(settings, name) != field.default:
+            raise InputError(f"failures are not part of this study: leave {name} out")
 
 
 def _asked(settings: RunSettings, engines: int, tokens: Tokens, out: Path | None) -> _Asked:
