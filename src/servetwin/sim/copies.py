@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from servetwin.sim.inputs import Outcome
+from servetwin.sim.inputs import Outcome, SnapshotRows
 from servetwin.types import CostModel, Deployment, Workload
 from servetwin.units import PS_PER_S
 
@@ -21,10 +22,17 @@ def copy_notes(
     failures = deployment.failures
     if failures is None or failures.copies is None:
         return ()
-    tokens, when = _fastest(outcome, interval)
+    per_token = np.repeat(
+        [own.memory.kv_per_token for own in (cost, *cost.also)],
+        [group.replicas for group in deployment.groups],
+    )
     if outcome.snapshots is None:
-        tokens, when = _mean(workload, outcome) / deployment.replicas, "on average"
-    made, carried = tokens * cost.memory.kv_per_token / 1e9, failures.copies.bandwidth / 1e9
+        speed, when = _mean(workload, outcome) / deployment.engines * per_token.mean(), "on average"
+    else:
+        seconds = interval / PS_PER_S
+        speed = _most(outcome.snapshots, per_token) / seconds
+        when = f"in its busiest {seconds:g} s"
+    made, carried = speed / 1e9, failures.copies.bandwidth / 1e9
     if made <= carried:
         return ()
     return (
@@ -33,18 +41,13 @@ def copy_notes(
     )
 
 
-def _fastest(outcome: Outcome, interval: int) -> tuple[float, str]:
-    """Most tokens a second that one engine computed from one snapshot to the next."""
-    rows = outcome.snapshots
-    if rows is None:
-        return 0.0, ""
-    tokens = np.max(rows.prefill_tokens + rows.decode_tokens, initial=0)
-    seconds = interval / PS_PER_S
-    return float(tokens) / seconds, f"in its busiest {seconds:g} s"
+def _most(rows: SnapshotRows, per_token: NDArray[np.float64]) -> float:
+    """Most bytes that one engine made from one snapshot to the next; `per_token` of each."""
+    return float(np.max((rows.prefill_tokens + rows.decode_tokens) * per_token, initial=0.0))
 
 
 def _mean(workload: Workload, outcome: Outcome) -> float:
+    """Tokens a second of all engines together."""
     done = outcome.finish >= 0
     tokens = int(workload.input_tokens[done].sum()) + int(workload.output_tokens[done].sum())
-    span = int(outcome.finish.max(initial=0)) - int(outcome.arrival.min(initial=0))
-    return tokens / max(span, 1) * PS_PER_S
+    return tokens / outcome.span * PS_PER_S

@@ -208,6 +208,13 @@ class Outcome:
     events: int = 0
     """Steps the simulator itself took; with jumps, fewer than iterations."""
 
+    @property
+    def span(self) -> int:
+        """Picoseconds from the first arrival to the last token; 1 at least."""
+        arrived = self.arrival[self.arrival != NOT_YET]
+        first = int(arrived.min()) if arrived.size else 0
+        return max(1, int(self.finish.max(initial=0)) - first)
+
 
 def prepare(
     deployment: Deployment,

@@ -114,8 +114,7 @@ def stage_use(
     """
     if inputs.stages is None or work is None:
         return None
-    span = max(1, int(outcome.finish.max(initial=0)) - int(outcome.arrival.min(initial=0)))
-    busy = work.mean(axis=0) / span
+    busy = work.mean(axis=0) / outcome.span
     return {
         "stages": inputs.stages.count,
         "microbatches": inputs.replicas // inputs.stages.engines,
