@@ -66,7 +66,7 @@ def as_documented(content: dict[str, Any]) -> list[str]:
 
 
 def shown(goodput: float) -> str:
-    return f"{goodput:.3g}" if goodput else "-"
+    return f"{goodput:#.3g}" if goodput else "-"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,22 @@ def test_the_wrong_split_and_a_slow_link_are_as_documented(data_dir: Path) -> No
     assert split["limited_by"] == "TPOT: KV transfer"
     one = max(split_goodputs(fast, prefill=1))
     assert f"one prefill engine of eight carries 1/{best[id(fast)] / one:.0f} of the best" in TEXT
+
+
+@pytest.mark.slow
+def test_the_edge_is_as_documented(data_dir: Path) -> None:
+    content = found(data_dir, *documented()[2][:3])
+    rows = [row for row in content["layouts"] if row["kind"] == "aggregated"]
+    best = next(row for row in rows if row["layout"] == content["best_aggregated"])
+    at = best["max_num_batched_tokens"]
+    after = min(
+        (row for row in rows if row["max_num_batched_tokens"] > at),
+        key=lambda row: row["max_num_batched_tokens"],
+    )
+    assert (
+        f"of the third row they carry {shown(best['goodput_rps'])} requests/s with {at} tokens "
+        f"and {shown(after['goodput_rps'])} with {after['max_num_batched_tokens']}"
+    ) in TEXT
 
 
 def split_goodputs(content: dict[str, Any], prefill: int | None = None) -> list[float]:
