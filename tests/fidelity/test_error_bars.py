@@ -83,20 +83,28 @@ def test_series_of_measured_runs(
         )
     assert exit_.value.code == 0
     printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines()[:7])) <= 90
+    assert max(map(len, printed.splitlines()[:9])) <= 80
     with (tmp_path / "out" / "fidelity-p99.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
+    outside = 0
     for row in rows:
         measured, low, high, simulated = (
             float(row[name]) for name in ("measured", "low", "high", "simulated")
         )
         assert low <= measured <= high
         assert abs(simulated / measured - 1) <= 0.05
-        cells = [row["gpu"], row["metric"].upper(), *(f"{v:.3g}" for v in (measured, low, high))]
-        line = f"| {' | '.join([*cells, f'{simulated:.3g}'])} |"
+        cells = [row["gpu"], row["metric"].upper(), *(f"{v:.4g}" for v in (measured, low, high))]
+        verdict = "within" if low <= simulated <= high else "outside"
+        outside += verdict == "outside"
+        line = f"| {' | '.join([*cells, f'{simulated:.4g}', verdict])} |"
         print(line)
         assert line in PAGE.read_text("utf-8")
+    assert f"{outside} of 6 simulated P99 lie outside" in printed
+    assert f"{outside} of the 6 lie outside" in PAGE.read_text("utf-8")
+    page = (tmp_path / "out" / "fidelity-series.html").read_text("utf-8")
+    assert "P99 of requests" in page
+    assert 'id="series-0"' in page
     assert (tmp_path / "out" / "fidelity-series.png").stat().st_size > 20_000
     with (tmp_path / "out" / "fidelity-series.csv").open(newline="", encoding="utf-8") as file:
         values = [

@@ -9,7 +9,7 @@ import altair as alt
 
 from servetwin.report.figures import colour_of, dashes_of
 
-__all__ = ["measured_and_simulated"]
+__all__ = ["measured_and_simulated", "panels"]
 
 WIDTH, HEIGHT = 420, 130
 KINDS = {"measured": None, "simulated": None}
@@ -27,6 +27,12 @@ def measured_and_simulated(rows: Sequence[Mapping[str, Any]]) -> Any:
         panels = [_panel(rows, device, quantity) for quantity in quantities]
         columns.append(alt.vconcat(*panels).resolve_scale(x="shared"))
     return alt.hconcat(*columns).properties(title="Measured and simulated, second by second")
+
+
+def panels(rows: Sequence[Mapping[str, Any]]) -> list[alt.Chart]:
+    """The same panels one by one: all quantities of the first device, then of the next."""
+    keys = dict.fromkeys((row["gpu"], row["quantity"]) for row in rows)
+    return [_panel(rows, *key) for key in keys]
 
 
 def _panel(rows: Sequence[Mapping[str, Any]], device: str, quantity: str) -> alt.Chart:

@@ -7,10 +7,18 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 
 from servetwin.errors import InputError
 
-__all__ = ["check_targets", "reason_of", "replace_file", "write_together", "writing_to"]
+__all__ = [
+    "check_targets",
+    "reason_of",
+    "replace_file",
+    "write_together",
+    "writing_to",
+    "written_to",
+]
 
 PARTIAL = ".servetwin-partial"
 """Folder, inside the output folder, where files lie until all are complete."""
@@ -98,6 +106,12 @@ def write_together(folder: Path, writers: Mapping[str, Writer], stale: tuple[str
         finally:
             shutil.rmtree(partial, ignore_errors=True)
             _remove_empty(made)
+
+
+def written_to(folder: Path, names: Iterable[str]) -> str:
+    """Say what was written, in lines of 80 columns; no name is broken."""
+    line = f"Written to {folder}/: {', '.join(names)}"
+    return "\n".join(wrap(line, 80, break_on_hyphens=False, break_long_words=False))
 
 
 def _exchange(folder: Path, partial: Path, names: list[str], stale: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from typer.testing import CliRunner
 
 from servetwin.errors import InputError
 from servetwin.studies.fidelity.baseline import grown, read_baseline, write_baseline
+from servetwin.studies.fidelity.board import Board
 from servetwin.studies.fidelity.command import find_data, parse_sets
 from servetwin.studies.fidelity.points import Point, at_once, between, closed_loop, deploy, one
 from servetwin.studies.fidelity.predict import predict
-from servetwin.studies.fidelity.printing import cells
+from servetwin.studies.fidelity.printing import cells, print_board
 from servetwin.studies.fidelity.scores import Compared, score
 from servetwin.studies.fidelity.sets.inferencex import layout_of
 from servetwin.types import Parallelism
@@ -68,6 +70,18 @@ def test_scores_by_hand() -> None:
     assert found.unseen_gpu == pytest.approx(1.2)
     assert not found.met  # the GPU, left out, misses its own goal
     assert cells(found) == ["3", "10%", "26%", "+10%", "120%", "10%", "unmet"]
+
+
+def test_what_the_small_board_leaves_out_is_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
+    item = replace(compared([9.0]), unseen_gpu=None, unseen_model=None)
+    [found] = score([item])
+    assert found.met
+    assert cells(found) == ["1", "10%", "10%", "-10%", "-", "-", "met"]
+    assert found.row()["unseen_gpu"] is None
+    print_board(Board([found], [item], {}, {}, [], small=True))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert printed.count("unseen") == 3
 
 
 def test_fitted_points_are_a_row_of_their_own() -> None:

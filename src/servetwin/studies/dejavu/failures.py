@@ -56,6 +56,7 @@ def failures(
     \b
     servetwin study dejavu-failures --num_machines 4 --fail_at 50% --out results
     """
+    from servetwin.results.output import written_to
     from servetwin.results.summary import to_json
     from servetwin.sim.pipeline import Ring
     from servetwin.studies.dejavu import failing
@@ -72,5 +73,5 @@ def failures(
         print(to_json(content))
         return
     show(compared)
-    if written:
-        print(f"\nWritten to {out}/: {', '.join(written)}")
+    if out is not None and written:
+        print(f"\n{written_to(out, written)}")

@@ -77,6 +77,7 @@ def _run(
     out: Path | None,
     json: bool,
 ) -> None:
+    from servetwin.results.output import written_to
     from servetwin.results.summary import to_json
     from servetwin.studies.dejavu import appendix_b
     from servetwin.studies.dejavu.planning import Machine
@@ -100,8 +101,8 @@ def _run(
     appendix_b.show_plan(planned)
     print("\n" + "\n".join(seed_speedups(planned.results)))
     show_notes((planned.verdict(), *planned.notes))
-    if written:
-        print(f"\nWritten to {out}/: {', '.join(written)}")
+    if out is not None and written:
+        print(f"\n{written_to(out, written)}")
 
 
 def _write(figure: Figure, planned: Planned, out: Path) -> list[str]:

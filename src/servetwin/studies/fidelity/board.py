@@ -102,7 +102,8 @@ def _compare(source: str, point: Point, profiles: Path, leave_out: bool) -> list
     without_gpu, without_model = (
         found if fits is None else predict(point, profiles, fits, _nothing) for fits in others
     )
-    if found.rejected or without_gpu.rejected or without_model.rejected:
+    unseen = (without_gpu, without_model) if leave_out else ()
+    if any(prediction.rejected for prediction in (found, *unseen)):
         return []
     return [
         Compared(
@@ -114,8 +115,8 @@ def _compare(source: str, point: Point, profiles: Path, leave_out: bool) -> list
             fitted=metric in point.fitted,
             measured=measured,
             predicted=found.values[metric],
-            unseen_gpu=without_gpu.values[metric],
-            unseen_model=without_model.values[metric],
+            unseen_gpu=without_gpu.values[metric] if leave_out else None,
+            unseen_model=without_model.values[metric] if leave_out else None,
             tags=dict(point.tags),
         )
         for metric, measured in point.measured.items()

@@ -67,7 +67,9 @@ def fidelity(
         files = write_board(board, out)
     _show(board, json)
     if out is not None and not json:
-        print(f"\nWritten to {out}/: {', '.join(files)}")
+        from servetwin.results.output import written_to
+
+        print(f"\n{written_to(out, files)}")
     if write_baseline is not None:
         baselines.write_baseline(board.scores, write_baseline)
     lines = [] if known is None else baselines.grown(board.scores, known)

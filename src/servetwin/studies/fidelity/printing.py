@@ -11,9 +11,9 @@ from servetwin.studies.fidelity.scores import Compared, Score
 __all__ = ["cells", "markdown", "print_board", "table_of"]
 
 WIDTH = 80
-GROUP_WIDTH = 23
+GROUP_WIDTH = 22
 SHOWN_OUTLIERS = 8
-HEADS = ("n", "median", "P90", "bias", "GPU", "model", "")
+HEADS = ("n", "median", "P90", "bias", "unseen GPU", "unseen model", "")
 
 
 def print_board(board: Board) -> None:
@@ -32,9 +32,9 @@ def print_board(board: Board) -> None:
     total = sum(not row.fitted for row in board.scores)
     lines = [
         f"{met} of {total} held-out rows meet their goal. Errors are those of single points; "
-        "bias is the median signed one, P90 that of absolute ones; GPU and model: the median "
-        "where everything is fitted without that GPU, or without that model"
-        + (" (not on the small board)." if board.small else "."),
+        "bias is the median signed one, P90 that of absolute ones; unseen GPU and model: the "
+        "median where everything is fitted without that GPU, or without that model"
+        + (", which the small board leaves out." if board.small else "."),
         *_outlier_lines(outliers(board)),
         *_left_out_lines(board),
         *(f"{name}: {line}" for name, lines in board.said.items() for line in lines),
@@ -51,7 +51,7 @@ def table_of(scores: list[Score]) -> Any:
     table.add_column("group", overflow="fold", width=GROUP_WIDTH)
     table.add_column("metric", no_wrap=True)
     for head in HEADS:
-        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+        table.add_column(head.replace(" ", "\n"), justify="right" if head else "left", no_wrap=True)
     before = ""
     for row in scores:
         group = row.group if row.group != before else ""
@@ -82,8 +82,10 @@ def markdown(scores: list[Score]) -> str:
     return "\n".join(lines)
 
 
-def _percent(error: float, sign: str) -> str:
-    """`36%`, and `x32` in place of a percentage with four digits."""
+def _percent(error: float | None, sign: str) -> str:
+    """`36%`, and `x32` in place of a percentage with four digits; `-` where it is not known."""
+    if error is None:
+        return "-"
     return f"x{1 + error:.0f}" if error >= 10 else f"{error:{sign}.0%}"
 
 

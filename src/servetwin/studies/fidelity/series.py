@@ -56,7 +56,9 @@ def fidelity_series(
         rows += _rows(point.tags["gpu"], run, measured)
     _print(p99)
     if out is not None:
-        print(f"\nWritten to {out}/: {', '.join(_write(p99, rows, out))}")
+        from servetwin.results.output import written_to
+
+        print(f"\n{written_to(out, _write(p99, rows, out))}")
 
 
 @dataclass(frozen=True)
@@ -157,17 +159,34 @@ def _rows(gpu: str, run: RunResult, measured: list[dict[str, str]]) -> list[dict
     return rows
 
 
+HEADS = ("GPU", "P99 of", "measured", "95 % bootstrap", "simulated", "error", "")
+
+
 def _print(found: list[P99]) -> None:
-    """The P99s as a table."""
-    heads = ("GPU", "P99 of", "measured", "95 % bootstrap", "simulated", "error", "")
-    print("{:14}{:7}{:>10}{:>18}{:>11}{:>8}  {}".format(*heads))
-    for row in found:
-        interval = f"{row.low:.4g} to {row.high:.4g} s"
-        verdict = "within" if row.within else "outside"
+    """The P99s as a table of at most 80 columns."""
+    for gpu, metric, *figures, verdict in (HEADS, *map(_cells, found)):
+        measured, interval, simulated, error = figures
         print(
-            f"{row.gpu:14}{row.metric.upper():7}{row.measured:8.4g} s{interval:>18}"
-            f"{row.simulated:9.4g} s{100 * (row.simulated / row.measured - 1):+6.1f} %  {verdict}"
+            f"{gpu:13} {metric:6} {measured:>9} {interval:>19} {simulated:>9} {error:>7}  {verdict}"
         )
+    print(f"\n{_outside(found)}")
+
+
+def _cells(row: P99) -> tuple[str, ...]:
+    return (
+        row.gpu,
+        row.metric.upper(),
+        f"{row.measured:.4g} s",
+        f"{row.low:.4g} to {row.high:.4g} s",
+        f"{row.simulated:.4g} s",
+        f"{100 * (row.simulated / row.measured - 1):+.1f} %",
+        "within" if row.within else "outside",
+    )
+
+
+def _outside(found: list[P99]) -> str:
+    lost = sum(not row.within for row in found)
+    return f"{lost} of {len(found)} simulated P99 lie outside the bootstrap interval."
 
 
 def _write(p99: list[P99], rows: list[dict[str, Any]], out: Path) -> list[str]:
@@ -178,11 +197,34 @@ def _write(p99: list[P99], rows: list[dict[str, Any]], out: Path) -> list[str]:
     from servetwin.studies.fidelity.writing import write_csv
 
     chart = measured_and_simulated(rows)
+    page = _page(p99, rows)
     writers: dict[str, Writer] = {
         "fidelity-p99.csv": lambda path: write_csv([asdict(row) for row in p99], path),
         "fidelity-series.csv": lambda path: write_csv(rows, path),
         "fidelity-series.png": lambda path: figures.save(chart, path),
-        "fidelity-series.html": lambda path: figures.save(chart, path),
+        "fidelity-series.html": lambda path: path.write_text(page, encoding="utf-8"),
     }
     write_together(out, writers, ())
     return list(writers)
+
+
+def _page(p99: list[P99], rows: list[dict[str, Any]]) -> str:
+    """Return fidelity-series.html: what was done, the P99s, and a chart of each quantity."""
+    from servetwin.report.fidelity_series_figure import panels
+    from servetwin.report.page import NO_SCRIPT, drawn, framed, notes, section, specs_of, table
+
+    specs = specs_of({f"series-{n}": chart for n, chart in enumerate(panels(rows))})
+    about = (
+        "Measured runs of vLLM 0.19, and their simulation from kernel timings of the very GPU; "
+        "nothing is fitted to the runs.",
+        f"P99 of few requests rests on the slowest of them: 95 % of {SAMPLES:,} bootstrap samples "
+        f"of the measured requests have theirs within the interval. {_outside(p99)}",
+        "What the engine did not record has no measured line.",
+    )
+    body = (
+        notes(about),
+        section("P99 of requests", table(HEADS, map(_cells, p99))),
+        NO_SCRIPT,
+        drawn("Second by second", specs),
+    )
+    return framed("servetwin fidelity-series: measured and simulated runs", body, specs)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.studies.fidelity.board import Board, outliers
 from servetwin.studies.fidelity.points import METRICS
@@ -100,12 +101,16 @@ def _values(item: Compared) -> dict[str, Any]:
         "measured": measured,
         "predicted": predicted,
         "error": predicted / measured - 1.0,
-        "unseen_gpu": float(np.nanmean(item.unseen_gpu)) / measured - 1.0,
-        "unseen_model": float(np.nanmean(item.unseen_model)) / measured - 1.0,
+        "unseen_gpu": _off(item.unseen_gpu, measured),
+        "unseen_model": _off(item.unseen_model, measured),
         "level": item.level,
         "fitted": item.fitted,
         **{name: item.tags.get(name, "") for name in names},
     }
+
+
+def _off(predicted: NDArray[np.float64] | None, measured: float) -> float | None:
+    return None if predicted is None else float(np.nanmean(predicted)) / measured - 1.0
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
