@@ -13,6 +13,7 @@ __all__ = ["evidence_lines", "interval_cell", "interval_lines"]
 NAMES = {"ttft_ms": ("TTFT", 1e-3), "tpot_ms": ("TPOT", 1e-3), "e2e_latency_s": ("E2E", 1.0)}
 """Latencies of `metrics.intervals`, with the seconds in their units."""
 METRICS = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E", "throughput": "tokens/s"}
+UNCOMPARED = "tp, lengths and load not compared"
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -29,7 +30,9 @@ def interval_lines(metrics: Mapping[str, Any]) -> dict[str, str]:
         ]
         if found := intervals["throughput_token_s"]:
             parts.append(f"{_joined(found, 1.0)} tokens/s")
-        lines[f"{100 * intervals['nominal']:.0f} % range"] = "; ".join(parts)
+        lines[f"{100 * intervals['nominal']:.0f} % range"] = (
+            f"of means: {'; '.join(parts)}" if parts else ""
+        )
     return {label: line for label, line in lines.items() if line}
 
 
@@ -48,12 +51,12 @@ def evidence_lines(provenance: Mapping[str, Any]) -> dict[str, str]:
     found = evidence.get("nearest") if isinstance(evidence, dict) else None
     if not found:
         return {}
-    differs = "; ".join(found["differs"]) or "nothing differs"
+    differs = "; ".join(found["differs"]) or "same model, weights, GPU and engine"
     errors = [
         f"{METRICS[name]} {100 * value:.0f} %" for name, value in found["median_error"].items()
     ]
     off = f"{counted(found['points'], 'point')}, off by {', '.join(errors)} (medians)"
-    text = f"nearest: {found['what']}, {found['source']}; {differs}; {off}"
+    text = f"nearest: {found['what']}, {found['source']}; {differs} ({UNCOMPARED}); {off}"
     return {"Measured": printable(text)}
 
 

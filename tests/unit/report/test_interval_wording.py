@@ -20,7 +20,8 @@ def test_each_figure_has_the_unit_that_suits_its_upper_end() -> None:
     assert interval_lines(METRICS) == {
         "Load": "near the knee: the queue grows",
         "80 % range": (
-            "TTFT 120 to 240 ms; TPOT 0.0095 to 1.25 s; E2E 500 to 750 ms; 900 to 1,200 tokens/s"
+            "of means: TTFT 120 to 240 ms; TPOT 0.0095 to 1.25 s; E2E 500 to 750 ms; 900 to 1,200 "
+            "tokens/s"
         ),
     }
 
@@ -42,7 +43,7 @@ def test_runs_without_intervals_say_nothing() -> None:
 def test_requests_that_did_not_complete_leave_their_metric_out() -> None:
     intervals = {**METRICS["intervals"], "ttft_ms": {"mean": None}, "throughput_token_s": None}
     line = interval_lines({"intervals": intervals})["80 % range"]
-    assert line.startswith("TPOT")
+    assert line.startswith("of means: TPOT")
     assert "tokens/s" not in line
 
 
@@ -57,6 +58,9 @@ def test_the_nearest_measurement_is_told_with_its_differences_and_errors() -> No
     assert evidence_lines({"evidence": {"nearest": nearest}}) == {
         "Measured": (
             "nearest: X (bf16) on H100-SXM with vLLM, inferencex; another GPU; weights fp8 "
-            "instead of bf16; 20 points, off by TTFT 18 %, tokens/s 5 % (medians)"
+            "instead of bf16 (tp, lengths and load not compared); 20 points, off by TTFT 18 %, "
+            "tokens/s 5 % (medians)"
         )
     }
+    same = evidence_lines({"evidence": {"nearest": {**nearest, "differs": []}}})["Measured"]
+    assert "same model, weights, GPU and engine (tp, lengths and load not compared);" in same
