@@ -23,9 +23,10 @@ Ints = NDArray[np.int64]
 def delayed(frontend: Frontend, workload: Workload) -> tuple[Workload, Ints]:
     """The workload as it reaches the engines, and by how many picoseconds each request is later.
 
-    Requests with arrivals of their own do not overtake each other. There is a server for each
-    that comes, as a fleet's engines have one each: none waits for another's. Raises InputError
-    where the last one comes too late.
+    There is a front end for each engine, so requests are not served one after another; but those
+    with arrivals of their own do not overtake each other, not even on the way to different
+    engines: a request behind a much longer one is held back too long. Raises InputError where
+    the last one comes too late.
     """
     longest = frontend.request + frontend.token * int(workload.input_tokens.max())
     if longest > MAX_TIME_PS:
