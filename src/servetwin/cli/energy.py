@@ -58,18 +58,28 @@ def with_energy(run: RunResult, prepared: Prepared, options: EnergyOptions | Non
 
     if options is None or run.timeline is None or len(run.timeline) == 0:
         return run
+    groups = _priced(run.groups, options.rates)
     for kind in prepared.deployment.kinds:
         if kind.accelerator.max_watts is None:
             note = f"energy: the catalog knows no power limit of {kind.accelerator.name}"
-            return replace(run, notes=(*run.notes, note))
+            return replace(run, groups=groups, notes=(*run.notes, note))
     report = energy_of(run, prepared.deployment, prepared.cost, options)
     return replace(
         run,
         timeline=replace(run.timeline, power_w=report.power_w),
         footprint=report.summary(),
-        groups=_groups(run.groups, report),
+        groups=_groups(groups, report),
         notes=(*run.notes, *report.notes),
     )
+
+
+def _priced(groups: list[dict[str, Any]] | None, rates: Rates) -> list[dict[str, Any]] | None:
+    """Groups with the price that is given for all; unknown where it changes by the hour."""
+    price = rates.gpu_price
+    if groups is None or price is None:
+        return groups
+    one = float(price) if isinstance(price, (int, float)) else None
+    return [{**group, "usd_per_gpu_hour": one} for group in groups]
 
 
 def _groups(

@@ -16,6 +16,7 @@ from servetwin.cli.intervals import with_intervals
 from servetwin.cli.layers import load_settings
 from servetwin.cli.settings import RunSettings
 from servetwin.errors import InputError
+from servetwin.report.group_wording import group_lines
 from servetwin.report.html import page
 from servetwin.report.terminal import render
 from servetwin.results import read_run, summary, write_run
@@ -132,6 +133,8 @@ def test_engines_of_every_group_may_fail() -> None:
     back = {outage["engine"]: outage["back_s"] for outage in run.failures["outages"]}
     assert back[0] == pytest.approx(1 + run.failures["restart_s"])
     assert 21 < back[2] < back[0]  # half of the weights on each device
+    for outage in run.failures["outages"]:
+        assert outage["restart_s"] == pytest.approx(outage["back_s"] - 1)
     wrong = prepare(settings(also=["A100-80GB"], fail_at="1s:3"))
     with pytest.raises(InputError, match="engines are numbered from 0 to 2"):
         simulate(wrong.deployment, wrong.workload, wrong.cost, options)
@@ -195,6 +198,19 @@ def test_every_gpu_has_its_own_price_and_power(mixed: RunResult) -> None:
     assert timeline is not None
     assert timeline.power_w is not None
     assert np.unique(timeline.replica).size == 6
+
+
+def test_a_price_that_is_given_is_that_of_every_group(mixed: RunResult, tmp_path: Path) -> None:
+    def prices(price: str) -> list[float | None]:
+        asked = settings(also=MIXED, price=price)
+        run = with_energy(mixed, prepare(asked), energy_options(asked))
+        lines = group_lines(summary(run)["metrics"]["groups"]).values()
+        assert [("a GPU and hour" in line) for line in lines] == [price == "1"] * 3
+        return [group["usd_per_gpu_hour"] for group in run.groups or ()]
+
+    (tmp_path / "hours.csv").write_text("hour,price\n0,1\n1,2\n")
+    assert prices("1") == [1.0, 1.0, 1.0]
+    assert prices(str(tmp_path / "hours.csv")) == [None, None, None]
 
 
 def test_a_trace_names_the_gpu_of_each_replica(mixed: RunResult, tmp_path: Path) -> None:
