@@ -93,11 +93,12 @@ class Pipeline(Strict):
 
 
 class Outage(Strict):
-    """When an engine failed, and when it was back."""
+    """When an engine failed, and when it was back; `restart_s` is the part of its restart."""
 
     engine: NonNegativeInt
     failed_s: float
     back_s: float
+    restart_s: Figure = None
 
 
 class AddedLatency(Strict):

@@ -158,6 +158,7 @@ def describe_failures(
     assert outcome.retries is not None
     end = int(outcome.finish.max(initial=0))
     happened = outcome.outages[outcome.outages[:, 0] <= end]
+    restarts = _restarts(inputs)
     down = [min(back, end) - failed for failed, _, back in happened.tolist()]
     return {
         "count": len(happened),
@@ -166,7 +167,12 @@ def describe_failures(
         "downtime_s": sum(down) / PS_PER_S,
         "longest_s": max(down, default=0) / PS_PER_S,
         "outages": [
-            {"engine": engine, "failed_s": failed / PS_PER_S, "back_s": back / PS_PER_S}
+            {
+                "engine": engine,
+                "failed_s": failed / PS_PER_S,
+                "back_s": back / PS_PER_S,
+                "restart_s": restarts[engine] / PS_PER_S,
+            }
             for failed, engine, back in happened[:LISTED].tolist()
         ],
         "begun_anew": int(np.count_nonzero(outcome.retries)),
@@ -175,6 +181,19 @@ def describe_failures(
         "rerouted": int(outcome.losses[LOSSES.index("rerouted")]),
         "added_latency_s": _added(outcome, calm),
     }
+
+
+def _restarts(inputs: SimInputs) -> list[int]:
+    """How long the restart of each engine takes."""
+    if not inputs.also:
+        assert inputs.failures is not None
+        return [inputs.failures.restart] * inputs.engines
+    return [
+        group.failures.restart
+        for group in inputs.groups
+        if group.failures is not None
+        for _ in range(group.replicas)
+    ]
 
 
 def _lost(losses: NDArray[np.int64]) -> dict[str, int]:

@@ -130,7 +130,9 @@ def test_a_run_with_failures_says_what_they_cost(
     assert "began anew" in told
     content = json.loads((tmp_path / "summary.json").read_text())
     failures = content["metrics"]["failures"]
-    assert failures["outages"] == [{"engine": 0, "failed_s": 12.0, "back_s": 20.0}]
+    assert failures["outages"] == [
+        {"engine": 0, "failed_s": 12.0, "back_s": 20.0, "restart_s": 5.0}
+    ]
     assert (failures["count"], failures["downtime_s"], failures["restart_s"]) == (1, 8.0, 5.0)
     assert failures["begun_anew"] > 0
     assert failures["lost_output_tokens"] > 0
