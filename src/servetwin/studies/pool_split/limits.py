@@ -19,6 +19,7 @@ REJECTED = "rejected"
 HALF = 0.5
 
 PARTS = {
+    "frontend": "front end",
     "queue": "queueing",
     "own_prefill": "own prompt",
     "others_prefill": "prompts of others",
@@ -105,10 +106,12 @@ def _before_first_token(table: RequestTable, rows: NDArray[np.bool_]) -> dict[st
     )
     own = _column(table, "prefill_time", rows) + _column(table, "prefill_stage_wait", rows)
     loads = _column(table, "kv_transfer", rows) - _column(table, "handover_transfer", rows)
-    wait = scheduled - arrival
+    frontend = _column(table, "frontend_time", rows)
+    wait = scheduled - arrival - frontend
     loads = np.minimum(loads, wait)
     preempted = _column(table, "preempted_time", rows) - _preempted_later(table, rows)
     return {
+        "frontend": frontend,
         "queue": wait - loads,
         "transfer": loads,
         "own_prefill": own,

@@ -92,6 +92,13 @@ def test_preemption_before_the_first_token_is_not_taken_from_what_follows() -> N
     assert limit_of(table, parse_slo("tpot=1ms")).parts == {"decode": 1.0}
 
 
+def test_the_front_end_is_no_queue() -> None:
+    table = by_hand(frontend_time=0.75, prefill_time=3, decode_time=6)
+    assert limit_of(table, parse_slo("ttft=1s")).parts == pytest.approx(
+        {"frontend": 0.75 / 4, "queue": 0.25 / 4, "own_prefill": 3 / 4}
+    )
+
+
 def test_preemption_after_the_first_token_is_not_taken_from_what_was_before() -> None:
     table = by_hand(prefill_time=1, decode_time=2, preempted_time=3)
     assert limit_of(table, parse_slo("e2e=1s")).parts == pytest.approx(
