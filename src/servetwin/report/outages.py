@@ -9,6 +9,7 @@ import altair as alt
 from servetwin.report import series
 from servetwin.report.figures import time_unit
 from servetwin.types import RunResult
+from servetwin.units import PS_PER_S
 
 __all__ = ["shaded"]
 
@@ -26,8 +27,10 @@ def _bands(run: RunResult) -> list[dict[str, Any]]:
     if run.failures is None or run.timeline is None:
         return []
     t = series.states(run.timeline).t
-    end = float(t[-1]) if t.size else 0.0
-    length, unit = time_unit(end)
+    if not t.size:
+        return []
+    length, unit = time_unit(float(t[-1]))  # as the charts choose it
+    end = float(run.timeline.t[-1]) / PS_PER_S
     bands = []
     for outage in run.failures["outages"]:
         failed, back = outage["failed_s"], outage["back_s"]

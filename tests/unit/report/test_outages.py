@@ -38,7 +38,7 @@ def test_outages_are_bands_up_to_the_end_of_the_run() -> None:
     assert bands[0]["from"] == pytest.approx(1.5 / length)
     assert bands[0]["to"] == pytest.approx(4.0 / length)
     assert RUN.timeline is not None
-    assert bands[1]["to"] * length == pytest.approx(RUN.timeline.t[-1] / 1e12, rel=0.05)
+    assert bands[1]["to"] * length == pytest.approx(RUN.timeline.t[-1] / 1e12)
     assert "engine is down" in page(FAILED)
     assert bands[0]["unit"] in found["kv"].to_dict()["layer"][0]["encoding"]["x"]["title"]
 
