@@ -123,7 +123,7 @@ def test_the_pipeline_with_a_shared_link() -> None:
 
 
 def test_what_the_planner_takes() -> None:
-    assert MACHINES == (1, *range(2, 17, 2))
+    assert (1, *range(2, 17, 2)) == MACHINES
     assert "For one machine and for every even number up to 16 this finds" in flat(GUIDE)
     assert "on four V100-16GB for 64 GB and A100-80GB otherwise" in flat(GUIDE)
     for memory, gpu in ((64.0, "4 x V100-SXM2-16GB"), (320.0, "4 x A100-80GB")):
