@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servetwin.cli.build import prepare
+from servetwin.cli.build import build_deployment, prepare
 from servetwin.cli.energy import energy_options, with_energy
 from servetwin.cli.settings import RunSettings
 from servetwin.report.group_wording import group_lines
@@ -66,3 +66,31 @@ def test_the_table_of_the_slow_machine(label: str, settings: dict[str, Any]) -> 
         cells = cells.replace("25 %", "-", 1)
     row = f"| {label} | {cells} |"
     assert row in GUIDE.read_text("utf-8"), row
+
+
+def row(label: str) -> list[float]:
+    """TTFT and TPOT at P99, mean and P99 of E2E, as the table above states them."""
+    lines = GUIDE.read_text("utf-8").splitlines()
+    (cells,) = (line.split("|")[3:7] for line in lines if line.startswith(f"| {label} |"))
+    return [float(cell.split()[0]) for cell in cells]
+
+
+def test_what_is_said_of_the_slow_machine() -> None:
+    text = " ".join(GUIDE.read_text("utf-8").split())
+    assert "makes the mean two and a half times as long under round-robin" in text
+    even, slow = row("all at full speed, `round-robin`"), row("one at half, `round-robin`")
+    assert slow[2] / even[2] == pytest.approx(2.5, abs=0.15)
+    assert "it helps the mean a little, and hurts the tail all the same" in text
+    counted = row("one at half, `least-outstanding`")
+    without = row("without it, `least-outstanding`")
+    assert 0.9 < counted[2] / without[2] < 1
+    assert all(counted[place] > without[place] for place in (0, 1, 3))
+
+
+def test_limits_are_those_of_the_first_kind() -> None:
+    text = " ".join(GUIDE.read_text("utf-8").split())
+    assert "an A100 alone would run at most 256 requests at once" in text
+    alone = build_deployment(RunSettings(**BASE, gpu="A100-80GB"))[0]
+    assert alone.settings.max_num_seqs == 256
+    first, second = build_deployment(RunSettings(**BASE, **MIXED))[0].kinds
+    assert second.settings.max_num_seqs == first.settings.max_num_seqs > 256
