@@ -37,6 +37,7 @@ class EngineGroup:
 
 OWN = ("cost", "capacity_blocks", "max_total_tokens", "replicas")
 """Fields of `SimInputs` in which kinds differ."""
+UNKNOWN = "replicas of several kinds are not simulated yet with"
 
 
 def groups_of(inputs: SimInputs) -> tuple[SimInputs, ...]:
@@ -58,10 +59,12 @@ def _alone(first: SimInputs, group: EngineGroup) -> SimInputs:
 
 
 def joined(groups: Sequence[SimInputs]) -> SimInputs:
-    """Undo `groups_of`."""
+    """Undo `groups_of`. Raises InputError for groups that cannot stand beside each other."""
     first, *others = groups
     if not others:
         return first
+    if any(one.stages is not None for one in groups):
+        raise InputError(f"{UNKNOWN} microbatches in pipeline stages")
     also = tuple(EngineGroup(**{name: getattr(one, name) for name in OWN}) for one in others)
     if any(one.tiers != first.tiers for one in others):
         raise InputError(
@@ -79,7 +82,7 @@ def check_groups(inputs: SimInputs) -> None:
     }
     for name, present in others.items():
         if inputs.also and present:
-            raise InputError(f"replicas of several kinds are not simulated yet with {name}")
+            raise InputError(f"{UNKNOWN} {name}")
 
 
 def describe_groups(

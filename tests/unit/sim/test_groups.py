@@ -115,3 +115,6 @@ def test_nobody_is_sent_where_it_could_never_run(run: Run) -> None:
 def test_what_is_not_simulated_with_kinds_is_refused() -> None:
     with pytest.raises(InputError, match="not simulated yet"):
         replace(two_kinds((0, 5, 1)), stages=Stages(2, (0, 1 << 16)))
+    one, other = groups_of(two_kinds((0, 5, 1)))
+    with pytest.raises(InputError, match="not simulated yet with microbatches"):
+        joined([one, replace(other, stages=Stages(1, (0, 1 << 16)))])
