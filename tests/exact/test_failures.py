@@ -15,10 +15,11 @@ from servetwin.cache.kernel import tiers as compiled
 from servetwin.cache.tiers import TIER_POLICIES, TierLimits
 from servetwin.sim import kernel
 from servetwin.sim.failures import LOSSES, Failures
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import PAUSED
 from servetwin.sim.kernel.failures import run_failing_slice
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.stages import Stages
 from servetwin.types import ROUTERS, SCHEDULERS
 from support.agreement import agreed, assert_often, tell

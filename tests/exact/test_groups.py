@@ -14,7 +14,8 @@ from servetwin.cache import ENGINE_POLICIES
 from servetwin.cache.tiers import TierLimits
 from servetwin.sim import kernel
 from servetwin.sim.failures import LOSSES
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.types import ROUTERS, SCHEDULERS, Status
 from support.agreement import agreed, assert_often, tell
 from support.cases import Shape, sim_inputs, try_examples

@@ -16,9 +16,10 @@ from servetwin.cache.tiers import LONGEST, TIER_POLICIES, TierLimits
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.sim import kernel, reference, simulate
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import PAUSED, run_slice
+from servetwin.sim.outcome import Outcome
 from servetwin.types import (
     ROUTERS,
     SCHEDULERS,

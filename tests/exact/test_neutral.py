@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from servetwin.catalog import find_accelerator, find_link, find_model
 from servetwin.cost import derive, resolve_settings
 from servetwin.sim import SimOptions, kernel, simulate
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.stages import Stages
 from servetwin.types import SCHEDULERS, Deployment, Parallelism, Pipeline, RequestTable, Workload
 from servetwin.units import PS_PER_S

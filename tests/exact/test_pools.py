@@ -11,11 +11,12 @@ import pytest
 
 from servetwin.cache.kernel import integrity, tiers
 from servetwin.sim import kernel, reference
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.cluster import PAUSED
 from servetwin.sim.kernel.pools import run_pools_slice
 from servetwin.sim.kernel.pools_driver import allocate_pools
 from servetwin.sim.kernel.state import FOREVER
+from servetwin.sim.outcome import Outcome
 from servetwin.types import ROUTERS, SCHEDULERS, Status
 from support.agreement import assert_often, tell
 from support.cases import Shape, try_examples

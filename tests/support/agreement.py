@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from servetwin.sim import kernel, reference
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from support.outcomes import assert_conserved, assert_same
 
 __all__ = ["agreed", "assert_often", "tell"]

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from servetwin.sim import kernel, reference
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.types import IterationCost
 
 __all__ = ["BY_TOKEN", "FLAT", "RUNS", "Run"]

@@ -7,7 +7,8 @@ from dataclasses import fields
 import numpy as np
 
 from servetwin.sim.failures import LOSSES
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.types import Status
 from servetwin.units import NOT_YET
 

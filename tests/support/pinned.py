@@ -19,7 +19,8 @@ from servetwin.cache.tiers import TierLimits
 from servetwin.sim import kernel
 from servetwin.sim.failures import Failures
 from servetwin.sim.groups import EngineGroup
-from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.inputs import DecodeInputs, SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.pools import TransferLink
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import Stages

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import strategies as st
 
 from servetwin.cache.tiers import TIER_POLICIES, TierLimits
-from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.inputs import DecodeInputs, SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.pools import TransferLink
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.reference.replica import Replica

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from servetwin.sim.inputs import Outcome, SnapshotRows
+from servetwin.sim.outcome import Outcome, SnapshotRows
 from servetwin.types import CostModel, Deployment, Workload
 from servetwin.units import PS_PER_S
 

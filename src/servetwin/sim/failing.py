@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from servetwin.errors import InputError
 from servetwin.sim.failures import LOSSES, Failures
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.types import CostModel, Deployment, FailureModel, MemoryPlan, Status
 from servetwin.types.failures import LONGEST_PAUSE
 from servetwin.units import CLOCK_END_PS, PS_PER_S

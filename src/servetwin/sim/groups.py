@@ -10,7 +10,8 @@ from servetwin.errors import InputError
 from servetwin.types import Deployment, IterationCost
 
 if TYPE_CHECKING:
-    from servetwin.sim.inputs import Outcome, SimInputs
+    from servetwin.sim.inputs import SimInputs
+    from servetwin.sim.outcome import Outcome
 
 __all__ = [
     "EngineGroup",

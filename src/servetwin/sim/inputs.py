@@ -1,13 +1,11 @@
-"""What both simulators read and write: one run in integers."""
+"""What both simulators read: one run in integers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
-from servetwin.cache.tiers import TierLimits, TierTraffic, tier_limits
+from servetwin.cache.tiers import TierLimits, tier_limits
 from servetwin.cost.stages import lane_blocks
 from servetwin.errors import InputError
 from servetwin.sim.failures import Failures
@@ -17,20 +15,15 @@ from servetwin.sim.prefixes import Prefixes
 from servetwin.sim.stages import Stages, lane_settings, stages_of
 from servetwin.types import Deployment, EngineSettings, IterationCost, Workload
 from servetwin.types.cost import CostModel
-from servetwin.types.result import TokenGaps
-from servetwin.units import NOT_YET, ceil_div
+from servetwin.units import ceil_div
 
 __all__ = [
     "DecodeInputs",
-    "Outcome",
     "SimInputs",
-    "SnapshotRows",
     "TooManyRowsError",
     "block_bytes",
     "prepare",
 ]
-
-Ints = NDArray[np.int64]
 
 
 class TooManyRowsError(InputError):
@@ -77,7 +70,7 @@ class SimInputs:
                     "LoRA adapters are not simulated yet with pools, KV tiers or engines that fail"
                 )
 
-    @property
+    @cached_property
     def groups(self) -> tuple[SimInputs, ...]:
         """Its kinds of replicas, each as if it were alone."""
         return groups_of(self)
@@ -135,85 +128,6 @@ class DecodeInputs:
     engine: SimInputs
     """Of the same workload; its `decode` is None."""
     link: TransferLink
-
-
-@dataclass(frozen=True)
-class SnapshotRows:
-    """States at `interval`, `2 * interval`, …; each array has shape (snapshots, replicas)."""
-
-    running: Ints
-    waiting: Ints
-    kv_blocks: Ints
-    prefill_tokens: Ints
-    decode_tokens: Ints
-    iterations: Ints
-    context_tokens: Ints
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a simulator found. Times in picoseconds; both simulators agree to the last digit."""
-
-    arrival: Ints
-    first_scheduled: Ints
-    first_token: Ints
-    finish: Ints
-    preemptions: NDArray[np.int32]
-    replica: NDArray[np.int32]
-    status: NDArray[np.int8]
-    prefill_time: Ints
-    """Of each request, its own; `RequestTable` says what this and the next two mean."""
-    decode_time: Ints
-    preempted_time: Ints
-    peak_blocks: int
-    """Most in use at once on any one replica, of the first kind where there are several."""
-    gaps: Ints
-    snapshots: SnapshotRows | None
-    cached_tokens: NDArray[np.int32] | None = None
-    """Input tokens found in the cache on first admission; None where nothing is cached."""
-    kv_transfer: Ints | None = None
-    """By request: how long blocks came from tiers below HBM, or from the prefill replica; None
-    where there is neither."""
-    tiers: tuple[TierTraffic, ...] = ()
-    """Of the prefill pool first, where there are two."""
-    prefill_replica: NDArray[np.int32] | None = None
-    """This and the next three only with a decode pool, see `RequestTable`."""
-    handover: Ints | None = None
-    handover_transfer: Ints | None = None
-    decode_peak_blocks: int = 0
-    also_peak_blocks: tuple[int, ...] = ()
-    """`peak_blocks` of each other kind."""
-    stage_busy: Ints | None = None
-    """Picoseconds of work, (engines, stages), of the prefill pool where there are two; None
-    without stages."""
-    decode_stage_busy: Ints | None = None
-    """The same of the decode pool."""
-    prefill_stage_wait: Ints | None = None
-    """By request, as `RequestTable` has it; this and the next are None without stages."""
-    decode_stage_wait: Ints | None = None
-    outages: Ints | None = None
-    """One row `failures.Outage` for each failure, in order; this and the next two are None where
-    nothing can fail."""
-    losses: Ints | None = None
-    """As `failures.LOSSES` names them."""
-    retries: NDArray[np.int32] | None = None
-    """By request: how often it began anew since its engine had failed."""
-    prefill_outage: Ints | None = None
-    """By request, as `RequestTable` has it; this and the next only with `outages`."""
-    decode_outage: Ints | None = None
-    iterations: int = 0
-    """Engine iterations simulated, over all replicas."""
-    split_chunks: int = 0
-    """Prefill chunks that left their prompt unfinished."""
-    events: int = 0
-    """Steps the simulator itself took; with jumps, fewer than iterations."""
-
-    @property
-    def span(self) -> int:
-        """Picoseconds from the first arrival to the last token; 1 at least."""
-        arrived = self.arrival[self.arrival != NOT_YET]
-        first = int(arrived.min()) if arrived.size else 0
-        return max(1, int(self.finish.max(initial=0)) - first)
 
 
 def prepare(
@@ -301,15 +215,3 @@ def block_bytes(deployment: Deployment, cost: CostModel) -> float:
     layout = deployment.parallelism
     tokens = deployment.settings.block_size
     return cost.memory.kv_per_token * tokens * layout.tp * layout.pp
-
-
-def empty_columns(n: int) -> dict[str, Ints]:
-    """Columns of times for `n` requests to which nothing has happened."""
-    return {
-        name: np.full(n, NOT_YET, np.int64) for name in ("first_scheduled", "first_token", "finish")
-    }
-
-
-def empty_gaps(wanted: bool) -> Ints:
-    """Histogram of token gaps; a single bin where nobody wants one."""
-    return np.zeros(TokenGaps.BINS if wanted else 1, np.int64)

@@ -18,8 +18,9 @@ from servetwin.sim.copies import copy_notes
 from servetwin.sim.failing import describe_failures, run_failing
 from servetwin.sim.frontends import delayed, undelayed
 from servetwin.sim.groups import describe_groups, write_groups
-from servetwin.sim.inputs import Outcome, SimInputs, SnapshotRows, block_bytes, prepare
+from servetwin.sim.inputs import SimInputs, block_bytes, prepare
 from servetwin.sim.notes import notes_of
+from servetwin.sim.outcome import Outcome, SnapshotRows
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.provenance import provenance_of
 from servetwin.sim.stages import merge_lanes, stage_use

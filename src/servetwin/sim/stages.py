@@ -17,7 +17,8 @@ from servetwin.types import CostModel, Deployment, EngineSettings
 from servetwin.units import PS_PER_S
 
 if TYPE_CHECKING:
-    from servetwin.sim.inputs import Outcome, SimInputs
+    from servetwin.sim.inputs import SimInputs
+    from servetwin.sim.outcome import Outcome
 
 __all__ = [
     "SHARE_BITS",

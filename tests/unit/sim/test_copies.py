@@ -12,7 +12,7 @@ from servetwin.cost import derive, resolve_settings
 from servetwin.cost.kinds import cost_of_kinds
 from servetwin.sim import SimOptions, simulate
 from servetwin.sim.copies import copy_notes
-from servetwin.sim.inputs import Outcome, SnapshotRows
+from servetwin.sim.outcome import Outcome, SnapshotRows
 from servetwin.types import (
     Deployment,
     FailureModel,

@@ -9,7 +9,8 @@ import pytest
 
 from servetwin.results.gaps import bin_of
 from servetwin.sim.failures import LOSSES, Failures
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import Stages
 from servetwin.types import BlockHashes, EngineSettings, Workload

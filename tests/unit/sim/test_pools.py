@@ -13,7 +13,8 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.sim import reference
-from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.inputs import DecodeInputs, SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.pools import TransferLink, transfer_link
 from servetwin.sim.prefixes import find_prefixes
 from servetwin.sim.stages import Stages

@@ -12,7 +12,8 @@ from servetwin.cache import BlockTrace
 from servetwin.cache.reference import Fifo
 from servetwin.errors import InputError
 from servetwin.sim import SimOptions, reference
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.prefixes import Prefixes, find_prefixes
 from servetwin.sim.reference.prefix import PrefixPool
 from servetwin.types import BlockHashes, EngineSettings, Workload

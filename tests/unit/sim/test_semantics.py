@@ -12,7 +12,8 @@ import pytest
 
 from servetwin.errors import InputError
 from servetwin.sim import kernel
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.types import EngineSettings, Status, Workload
 from servetwin.units import MAX_TIME_PS, NOT_YET, PS_PER_S
 from support.hand import FLAT

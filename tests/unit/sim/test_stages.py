@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.stages import Stages
 from servetwin.types import EngineSettings, Workload
 from support.hand import FLAT, Run

@@ -10,7 +10,7 @@ from servetwin.cache.kernel.state import BLOCK
 from servetwin.cache.kernel.tiers import make_tiers
 from servetwin.cache.policies import flop_bonus
 from servetwin.errors import InputError
-from servetwin.sim.inputs import SimInputs, empty_columns, empty_gaps
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.adapters import make_adapters
 from servetwin.sim.kernel.outages import make_outages
 from servetwin.sim.kernel.records import (
@@ -36,6 +36,7 @@ from servetwin.sim.kernel.state import (
 )
 from servetwin.sim.kernel.tables import attention_tables, continued, stacked
 from servetwin.sim.kernel.waiting import make_waiting
+from servetwin.sim.outcome import empty_columns, empty_gaps
 from servetwin.types import Status
 from servetwin.units import NOT_YET
 

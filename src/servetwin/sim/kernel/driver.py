@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from servetwin.cache.kernel.tiers import traffic
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import (
     DONE,
@@ -19,6 +19,7 @@ from servetwin.sim.kernel.cluster import (
 )
 from servetwin.sim.kernel.outages import failures_of
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
+from servetwin.sim.outcome import Outcome
 
 __all__ = ["SLICE", "run"]
 

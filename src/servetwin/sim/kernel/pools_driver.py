@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from servetwin.cache.kernel.tiers import traffic
-from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.inputs import DecodeInputs, SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
 from servetwin.sim.kernel.pools import run_pools_slice
 from servetwin.sim.kernel.records import BRIDGE
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
 from servetwin.sim.kernel.state import Bridge, State
+from servetwin.sim.outcome import Outcome
 
 __all__ = ["allocate_pools", "run_pools"]
 

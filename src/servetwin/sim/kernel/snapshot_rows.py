@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from servetwin.sim.inputs import SnapshotRows, TooManyRowsError
+from servetwin.sim.inputs import TooManyRowsError
 from servetwin.sim.kernel.records import SNAPSHOT
 from servetwin.sim.kernel.state import FOREVER, State
+from servetwin.sim.outcome import SnapshotRows
 
 __all__ = ["MOST_SNAPSHOTS", "grown", "rows_of"]
 

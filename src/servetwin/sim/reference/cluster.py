@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servetwin.cache.tiers import TierTraffic
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.reference.engines import Engines, Event
 from servetwin.sim.reference.gaps import TokenGapCounter
 from servetwin.sim.reference.snapshots import Snapshots

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from servetwin.sim.failures import LOSSES, Failures, Outage
-from servetwin.sim.inputs import Outcome, SimInputs
+from servetwin.sim.inputs import SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.reference.cluster import ITERATION, LOADED, Cluster, column, outcome_of
 from servetwin.sim.reference.replica import Replica
 from servetwin.sim.reference.state import Batch, Request

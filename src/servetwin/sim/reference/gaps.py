@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from servetwin.results.gaps import bin_of
-from servetwin.sim.inputs import empty_gaps
+from servetwin.sim.outcome import empty_gaps
 
 __all__ = ["TokenGapCounter"]
 

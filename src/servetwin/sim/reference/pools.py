@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from servetwin.sim.inputs import DecodeInputs, Outcome, SimInputs
+from servetwin.sim.inputs import DecodeInputs, SimInputs
+from servetwin.sim.outcome import Outcome
 from servetwin.sim.reference.cluster import Cluster, column, outcome_of, stage_busy, traffic
 from servetwin.sim.reference.engines import Engines
 from servetwin.sim.reference.state import Request

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from servetwin.sim.inputs import SnapshotRows
+from servetwin.sim.outcome import SnapshotRows
 
 if TYPE_CHECKING:
     from servetwin.sim.reference.replica import Replica
