@@ -25,7 +25,8 @@ def board(group: str, metric: str) -> list[str]:
 def test_the_whole_runs(gpu: str) -> None:
     found = re.search(rf"^\| {gpu.replace(' ', '')} \| (.+) \|$", COST, re.M)
     assert found is not None
-    row = f"| {gpu} | {found[1].replace('-', '\N{MINUS SIGN}')} |"
+    errors = found[1].replace("-", "\N{MINUS SIGN}")
+    row = f"| {gpu} | {errors} |"
     assert row in README, row
 
 
