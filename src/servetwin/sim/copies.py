@@ -17,14 +17,14 @@ def copy_notes(
 ) -> tuple[str, ...]:
     """Say where an engine made more KV than its copies' link carries; `interval` of the snapshots.
 
-    Without snapshots that is the mean of all engines over the run.
-    """
+    Without snapshots that is the mean of all engines over the run."""
     failures = deployment.failures
     if failures is None or failures.copies is None:
         return ()
+    costs = (cost, *cost.also) if cost.decode is None else (cost, cost.decode)
+    kinds = deployment.groups if deployment.decode is None else deployment.pools
     per_token = np.repeat(
-        [own.memory.kv_per_token for own in (cost, *cost.also)],
-        [group.replicas for group in deployment.groups],
+        [own.memory.kv_per_token for own in costs], [kind.replicas for kind in kinds]
     )
     if outcome.snapshots is None:
         speed, when = _mean(workload, outcome) / deployment.engines * per_token.mean(), "on average"

@@ -50,17 +50,11 @@ def run_failing(
     model = deployment.failures
     assert model is not None
     _check(deployment, model)
-    plan, *others = map(partial(_plan, model), deployment.groups, (cost, *cost.also))
-    also = tuple(
-        replace(group, restart=own.restart, restore_block=own.restore_block)
-        for group, own in zip(inputs.also, others, strict=True)
-    )
-    inputs = replace(inputs, also=also)
+    inputs = _with_plans(model, deployment, cost, inputs)
     until = max(3600 * PS_PER_S, 2 * int(inputs.workload.arrival.max(initial=0)))
     while True:
         until = min(until, CLOCK_END_PS)
-        failing = replace(inputs, failures=_at(plan, _times(model, inputs, until)))
-        _check_restoring(failing)
+        failing = _at(inputs, _times(model, inputs, until))
         outcome = run(failing)
         end = int(outcome.finish.max(initial=0))
         if model.mtbf is None or end <= until or until == CLOCK_END_PS:
@@ -69,13 +63,13 @@ def run_failing(
 
 
 def _check(deployment: Deployment, model: FailureModel) -> None:
-    if deployment.decode is not None:
-        raise InputError("failures are simulated with one pool only: leave --decode-replicas away")
-    if model.on_neighbour and deployment.engines == 1:
-        raise InputError(
-            "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or "
-            "--kv-replication host"
-        )
+    flags = ("--replicas", "--decode-replicas")
+    for flag, pool in zip(flags, deployment.pools, strict=False):
+        if model.on_neighbour and pool.engines == 1:
+            raise InputError(
+                f"copies of the KV on a neighbour need two engines: give {flag} 2 or more, or "
+                "--kv-replication host"
+            )
     for time, engine in model.at:
         if engine >= deployment.engines:
             raise InputError(
@@ -105,6 +99,26 @@ def _plan(model: FailureModel, deployment: Deployment, cost: CostModel) -> Failu
     )
 
 
+def _with_plans(
+    model: FailureModel, deployment: Deployment, cost: CostModel, inputs: SimInputs
+) -> SimInputs:
+    """The same run, whose engines know how they come back. Raises InputError."""
+    if inputs.decode is not None:
+        assert cost.decode is not None
+        prefill, target = deployment.pools
+        engine = _with_plans(model, target, cost.decode, inputs.decode.engine)
+        inputs = replace(inputs, decode=replace(inputs.decode, engine=engine))
+        deployment = prefill
+    plan, *others = map(partial(_plan, model), deployment.groups, (cost, *cost.also))
+    also = tuple(
+        replace(group, restart=own.restart, restore_block=own.restore_block)
+        for group, own in zip(inputs.also, others, strict=True)
+    )
+    inputs = replace(inputs, also=also, failures=plan)
+    _check_restoring(inputs)
+    return inputs
+
+
 def _check_restoring(inputs: SimInputs) -> None:
     for group in inputs.groups:
         plan = group.failures
@@ -116,13 +130,17 @@ def _check_restoring(inputs: SimInputs) -> None:
             )
 
 
-def _at(plan: Failures, failures: list[tuple[int, int]]) -> Failures:
-    failures.sort()
-    return replace(
-        plan,
-        times=tuple(time for time, _ in failures),
-        engines=tuple(engine for _, engine in failures),
-    )
+def _at(inputs: SimInputs, failures: list[tuple[int, int]]) -> SimInputs:
+    """The same run with these failures of (time, engine); the decode pool's engines come last."""
+    if inputs.decode is not None:
+        first = inputs.engines
+        later = [(time, engine - first) for time, engine in failures if engine >= first]
+        decode = replace(inputs.decode, engine=_at(inputs.decode.engine, later))
+        inputs = replace(inputs, decode=decode)
+        failures = [(time, engine) for time, engine in failures if engine < first]
+    assert inputs.failures is not None
+    times, engines = zip(*sorted(failures), strict=True) if failures else ((), ())
+    return replace(inputs, failures=replace(inputs.failures, times=times, engines=engines))
 
 
 def _times(model: FailureModel, inputs: SimInputs, until: int) -> list[tuple[int, int]]:
@@ -130,12 +148,13 @@ def _times(model: FailureModel, inputs: SimInputs, until: int) -> list[tuple[int
     failures = list(model.at)
     if model.mtbf is None:
         return failures
-    if until / model.mtbf * inputs.engines > MOST:
+    engines = inputs.engines + (inputs.decode.engine.engines if inputs.decode else 0)
+    if until / model.mtbf * engines > MOST:
         raise InputError(
             f"--mtbf {model.mtbf / PS_PER_S:g}s: engines would fail more than {MOST:,} times in "
             f"{until / PS_PER_S:,.0f} s; choose a longer time"
         )
-    for engine in range(inputs.engines):
+    for engine in range(engines):
         draws = np.random.default_rng([inputs.seed, engine])
         time = _next(0, model.mtbf, draws)
         while time < until:
@@ -188,7 +207,8 @@ def _restarts(inputs: SimInputs) -> list[int]:
     """How long the restart of each engine takes."""
     if not inputs.also:
         assert inputs.failures is not None
-        return [inputs.failures.restart] * inputs.engines
+        later = _restarts(inputs.decode.engine) if inputs.decode else []
+        return [inputs.failures.restart] * inputs.engines + later
     return [
         group.failures.restart
         for group in inputs.groups

@@ -58,7 +58,7 @@ class SimInputs:
     stages: Stages | None = None
     """What the replicas share, which then are lanes; None where each has devices of its own."""
     failures: Failures | None = None
-    """Engines that fail; not with `decode`."""
+    """Engines that fail; those of a decode pool have theirs."""
 
     def __post_init__(self) -> None:
         check_groups(self)

@@ -183,10 +183,10 @@ def _run(inputs: SimInputs, options: SimOptions) -> Outcome:
 
 def _entry(inputs: SimInputs) -> str:
     """Name of the kernel's function that simulates such a run."""
+    if inputs.decode is not None:
+        return "run_pools_slice" if inputs.failures is None else "run_failing_pools_slice"
     if inputs.failures is not None:
         return "run_failing_slice"
-    if inputs.decode is not None:
-        return "run_pools_slice"
     return "run_plain_slice" if inputs.plain else "run_slice"
 
 

@@ -93,7 +93,11 @@ def test_what_makes_no_sense_is_told(changed: dict[str, Any], told: str) -> None
     ("flags", "told"),
     [
         (["--fail-at", "1s:2"], "engine 2 is to fail at 1 s, but engines are numbered from 0 to 1"),
-        (["--fail-at", "1s:0", "--decode-replicas", "1"], "failures are simulated with one pool"),
+        (
+            ["--fail-at=1s:0", "--decode-replicas=1", "--kv-replication=neighbour"],
+            "copies of the KV on a neighbour need two engines: give --decode-replicas 2 or more",
+        ),
+        (["--fail-at", "1s:3", "--decode-replicas", "1"], "are numbered from 0 to 2"),
         (
             ["--fail-at", "1s:0", "--replicas=1", "--kv-replication=neighbour"],
             "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or",

@@ -6,11 +6,10 @@ from servetwin.cache.kernel.pool import clear as clear_cache
 from servetwin.cache.kernel.tiers import clear as clear_tiers
 from servetwin.sim.kernel import attribution, heap, waiting
 from servetwin.sim.kernel.compile import inlined, outlined
-from servetwin.sim.kernel.priority import PAUSED
 from servetwin.sim.kernel.state import SLOTS, Int, Record, State
 from servetwin.types import Status
 
-__all__ = ["begin_anew", "settle"]
+__all__ = ["begin_anew", "chain", "reset_request", "settle"]
 
 OK = int(Status.OK)
 
@@ -21,7 +20,7 @@ def settle(state: State, settings: Record, rep: Record, plan: Int) -> None:
     number = rep.order_tail
     while number >= 0:
         seat = state.seat[number]
-        if seat.leave > plan and seat.late != PAUSED:
+        if seat.leave > plan and seat.late == 0:
             request = seat.request
             tokens = seat.generated + plan - seat.joined
             state.generated[request] = tokens
@@ -43,12 +42,12 @@ def begin_anew(state: State, settings: Record, rep: Record, r: Int, now: Int) ->
         waiting.line_up(state, rep)
     request = rep.queue_head
     while request >= 0:
-        _reset_request(state, request, 0)
+        reset_request(state, settings, request, 0)
         request = state.next_waiting[request] if request != rep.queue_tail else -1
     last = np.int64(-1)
     request = head
     while request >= 0:
-        _reset_request(state, request, 1)
+        reset_request(state, settings, request, 1)
         rep.queue_length += 1
         last = np.int64(request)
         request = state.next_waiting[request]
@@ -61,6 +60,7 @@ def begin_anew(state: State, settings: Record, rep: Record, r: Int, now: Int) ->
         waiting.heap_up(state, rep)
     rep.iterations += rep.cost > 0
     _clear(state, settings, rep, r)
+    state.outages.lost[r] = settings.hands_over
 
 
 @inlined
@@ -71,14 +71,16 @@ def _gather(state: State, settings: Record, rep: Record, r: Int) -> Int:
         seat = state.seat[number]
         if seat.request < 0 or state.status[seat.request] == OK:
             continue
-        if seat.mark >= 0:
+        if seat.remote:
+            fault.prompt_tokens += seat.input * (state.bridge.held[seat.request] == 0)
+        elif seat.mark >= 0:
             ended = seat.computed - seat.mark_done - _under_way(state, settings, rep, number)
             fault.prompt_tokens += ended
-        head = _chain(state, head, np.int64(seat.request))
+        head = chain(state, settings, head, np.int64(seat.request))
     request = np.int64(rep.astray)
     while request >= 0:
         following = np.int64(state.next_waiting[request])
-        head = _chain(state, head, request)
+        head = chain(state, settings, head, request)
         request = following
     return head
 
@@ -95,11 +97,12 @@ def _under_way(state: State, settings: Record, rep: Record, number: Int) -> Int:
 
 
 @outlined
-def _chain(state: State, head: Int, request: Int) -> Int:
-    """Insert a request by (arrival, number); return the first."""
+def chain(state: State, settings: Record, head: Int, request: Int) -> Int:
+    """Insert a request by (arrival at this pool, number); return the first."""
+    times = state.first_token if settings.fetches else state.arrival
     before, after = np.int64(-1), np.int64(head)
-    key = state.arrival[request], np.int64(request)
-    while after >= 0 and (state.arrival[after], after) < key:
+    key = times[request], np.int64(request)
+    while after >= 0 and (times[after], after) < key:
         before, after = after, np.int64(state.next_waiting[after])
     state.next_waiting[request] = after
     if before < 0:
@@ -108,9 +111,15 @@ def _chain(state: State, head: Int, request: Int) -> Int:
     return np.int64(head)
 
 
-@inlined
-def _reset_request(state: State, request: Int, begun: Int) -> None:
-    """A request begins anew, if it had begun."""
+@outlined
+def reset_request(state: State, settings: Record, request: Int, begun: Int) -> None:
+    """A request begins anew, if it had begun; one whose prompt lies in another pool is fetched."""
+    if settings.fetches:
+        bridge = state.bridge
+        if bridge.held[request] > 0 or bridge.handover[request] == 0:
+            bridge.transfer[request] = 0
+        if bridge.held[request] > 0:
+            return
     outages, tokens = state.outages, state.generated[request]
     fault = outages.fault[0]
     outages.retries[request] += begun or tokens > 0
@@ -131,7 +140,8 @@ def _drop_loads(state: State, rep: Record, r: Int, now: Int) -> None:
     for index in range(gate.loads):
         time, request = loads.time[index], loads.request[index]
         if state.home[request] == r:
-            loads.transfer[request] -= time - now
+            if state.seat[loads.seat[request]].remote == 0:
+                loads.transfer[request] -= time - now
         else:
             heap.push(loads.time, loads.request, kept, time, request)
             kept += 1

@@ -6,7 +6,7 @@ request began its prompt, and at the token after it.
 """
 
 from servetwin.sim.kernel.compile import inlined
-from servetwin.sim.kernel.outages import outage_since_mark
+from servetwin.sim.kernel.outages import mark_outage, outage_since_mark
 from servetwin.sim.kernel.stages import mark_wait, wait_since_mark
 from servetwin.sim.kernel.state import Int, Record, State
 
@@ -21,8 +21,7 @@ def begin_prompt(state: State, settings: Record, rep: Record, seat: Record) -> N
     seat.mark_priced = rep.done_priced
     seat.mark_prefill = rep.done_prefill
     mark_wait(state, settings, rep, seat.request)
-    if settings.fails:
-        state.outages.mark[seat.request] = state.outages.spent[state.home[seat.request]]
+    mark_outage(state, settings, seat.request)
 
 
 @inlined
@@ -49,7 +48,10 @@ def resume(state: State, settings: Record, rep: Record, seat: Record, token: Int
         if settings.fails:
             state.outages.prefill_outage[request] = outage
     elif settings.fails and state.outages.had[request] >= seat.generated:
-        state.outages.decode_outage[request] += token - state.finish[request]
+        begun = state.finish[request]
+        if settings.fetches and state.bridge.handover[request] > 0:
+            begun = max(begun, state.first_token[request] + state.bridge.handover[request])
+        state.outages.decode_outage[request] += token - begun
     else:
         state.preempted_time[request] += token - state.finish[request]
     seat.mark = token

@@ -73,5 +73,5 @@ def run(inputs: SimInputs, progress: Callable[[int], None] | None = None) -> Out
         iterations=int(state.replica["iterations"].sum()),
         split_chunks=int(state.replica["split_chunks"].sum()),
         events=int(world["events"]),
-        **failures_of(state, inputs),
+        **failures_of((state,), inputs),
     )

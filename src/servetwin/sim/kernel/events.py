@@ -19,6 +19,7 @@ from servetwin.sim.kernel.tree import set_time
 from servetwin.types import Status
 
 __all__ = [
+    "cut",
     "end_load",
     "go_on",
     "hand",
@@ -108,7 +109,7 @@ def hand(state: State, settings: Record, request: Int, r: Int, now: Int, before:
         wake(state.times, settings, rep, r, now)
     elif rep.open and (settings.loras or not settings.by_priority or rep.queue_head == request):
         rep.open = 0
-        _cut(state.times, settings, rep, r, before)
+        cut(state.times, settings, rep, r, before)
 
 
 @spliced
@@ -121,7 +122,7 @@ def end_load(state: State, settings: Record, now: Int) -> None:
     if rep.idle:
         wake(state.times, settings, rep, r, now)
     else:
-        _cut(state.times, settings, rep, r, now)
+        cut(state.times, settings, rep, r, now)
 
 
 @inlined
@@ -133,7 +134,7 @@ def wake(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
 
 
 @inlined
-def _cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
+def cut(times: Ints, settings: Record, rep: Record, r: Int, now: Int) -> None:
     if shorten(rep, now):
         set_time(times, settings.leaves, r, boundary(rep, rep.jump))
 

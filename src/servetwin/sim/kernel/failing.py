@@ -14,9 +14,8 @@ from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.cost import duration
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.jump import boundaries_by, boundary
-from servetwin.sim.kernel.priority import LATE
 from servetwin.sim.kernel.stages import pass_again
-from servetwin.sim.kernel.state import CLOCK_END, FOREVER, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, FOREVER, LATE, Int, Record, State
 from servetwin.sim.kernel.tree import set_time
 
 __all__ = [

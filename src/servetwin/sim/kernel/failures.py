@@ -25,7 +25,7 @@ from servetwin.sim.kernel.stages import take_back
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, Record, State
 from servetwin.sim.kernel.tree import set_time, soonest
 
-__all__ = ["run_failing_slice"]
+__all__ = ["happen", "iterate_failing", "run_failing_slice", "send_up", "somebody_waits"]
 
 FAILED, DETECTED, BACK = range(3)
 """Kinds of events of an engine, in this order at one time."""
@@ -42,7 +42,7 @@ def run_failing_slice(arrays: State, most_events: Int) -> Int:
         arrival = next_arrival(state, world)
         load = state.loads.time[0] if gate.loads > 0 else FOREVER
         now = min(arrival, load, state.times[1])
-        if now == FOREVER and not _somebody_waits(state, settings):
+        if now == FOREVER and not somebody_waits(state, settings):
             return DONE
         now = min(now, fault.next)
         if now > world.snapshot_limit:
@@ -52,26 +52,34 @@ def run_failing_slice(arrays: State, most_events: Int) -> Int:
         if arrival == now:
             request = take_arrival(state, settings, world)
             if fits(state, settings, request):
-                _send(state, settings, request, now, now)
+                send_up(state, settings, request, now, now)
             else:
                 reject(state, settings, request, now)
         elif load == now:
             end_load(state, settings, now)
         elif state.times[1] == now:
-            _iterate(state, settings, now)
-        elif fault.kind == FAILED:
-            _fail(state, settings, fault.engine, now)
-        elif fault.kind == DETECTED:
-            _detect(state, settings, fault.engine, now)
+            iterate_failing(state, settings, now)
         else:
-            _return(state, settings, fault.engine, now)
+            happen(state, settings, now)
         if world.overrun:
             return OVERRUN
     return PAUSED
 
 
 @outlined
-def _somebody_waits(state: State, settings: Record) -> Flag:
+def happen(state: State, settings: Record, now: Int) -> None:
+    """What is next of failures, detections and returns."""
+    fault = state.outages.fault[0]
+    if fault.kind == FAILED:
+        _fail(state, settings, fault.engine, now)
+    elif fault.kind == DETECTED:
+        _detect(state, settings, fault.engine, now)
+    else:
+        _return(state, settings, fault.engine, now)
+
+
+@outlined
+def somebody_waits(state: State, settings: Record) -> Flag:
     """Whether requests wait for an engine that is down."""
     requests = np.int64(0)
     for r in range(settings.replicas):
@@ -80,13 +88,13 @@ def _somebody_waits(state: State, settings: Record) -> Flag:
 
 
 @outlined
-def _send(state: State, settings: Record, request: Int, now: Int, before: Int) -> None:
+def send_up(state: State, settings: Record, request: Int, now: Int, before: Int) -> None:
     r = choose_among(state, settings, request, before)
     hand(state, settings, request, r, now, before)
 
 
 @outlined
-def _iterate(state: State, settings: Record, now: Int) -> None:
+def iterate_failing(state: State, settings: Record, now: Int) -> None:
     r = soonest(state.times, settings.leaves)
     rep, own = state.replica[r], settings_of(state, settings, r)
     failing.count_outage(state, own, rep, r)
@@ -251,7 +259,7 @@ def _reroute(state: State, settings: Record, r: Int, now: Int) -> None:
             state.next_waiting[request] = -1
             state.outages.fault[0].rerouted += 1
             # Iterations that end now have ended.
-            _send(state, settings, request, now, now + 1)
+            send_up(state, settings, request, now, now + 1)
         request = following
         left -= 1
     if settings.by_priority:

@@ -8,10 +8,11 @@ from servetwin.sim.kernel.blocks import blocks_for
 from servetwin.sim.kernel.compile import inlined, outlined
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.loading import wait
+from servetwin.sim.kernel.outages import mark_outage
 from servetwin.sim.kernel.seating import claim_seat
 from servetwin.sim.kernel.seats import start_decoding
 from servetwin.sim.kernel.stages import mark_wait
-from servetwin.sim.kernel.state import CLOCK_END, Flag, Int, Record, State
+from servetwin.sim.kernel.state import CLOCK_END, LATE, Flag, Int, Record, State
 
 __all__ = ["begin", "count_first_gaps", "is_remote", "join"]
 
@@ -67,8 +68,13 @@ def join(state: State, settings: Record, rep: Record, r: Int, number: Int) -> No
     seat.mark = rep.now
     seat.mark_priced = rep.done_priced
     mark_wait(state, settings, rep, seat.request)
+    mark_outage(state, settings, seat.request)
     start_decoding(state, settings, rep, r, number, seat.target)
     state.bridge.handover[seat.request] = rep.now - state.first_token[seat.request]
+    if settings.fails:
+        seat.late = LATE  # so that `failing.redo` counts the gap, if it ends
+        rep.redoing += 1
+        return
     rep.joining += 1
     state.prefilling[r, settings.max_seqs - rep.joining] = number
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from servetwin.sim.failures import LOSSES, Failures
 from servetwin.sim.inputs import SimInputs
@@ -15,6 +17,7 @@ from servetwin.sim.kernel.state import FOREVER, Flag, Int, Outages, Record, Stat
 __all__ = [
     "failures_of",
     "make_outages",
+    "mark_outage",
     "note_chunk",
     "outage_since_mark",
     "redone",
@@ -51,6 +54,7 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
         back_at=np.full(engines, FOREVER, np.int64),
         returned=np.full(engines, -1, np.int64),
         copied=np.zeros(inputs.replicas if plan else 0, np.int32),
+        lost=np.zeros(inputs.replicas if plan else 0, np.int32),
         known=np.zeros(engines, np.int32),
         chunk=np.zeros(seats if plan else 0, CHUNK),
         had=np.zeros(n, np.int32),
@@ -64,21 +68,31 @@ def make_outages(inputs: SimInputs, seats: int) -> Outages:
     )
 
 
-def failures_of(state: State, inputs: SimInputs) -> dict[str, Any]:
+def failures_of(pools: Sequence[State], inputs: SimInputs) -> dict[str, Any]:
     """What `Outcome` has of failures; nothing where there can be none."""
     if inputs.failures is None:
         return {}
-    outages = state.outages
-    happened = np.flatnonzero(outages.back)
-    engine = np.searchsorted(outages.first, happened, side="right") - 1
-    rows = np.stack([outages.time[happened], engine, outages.back[happened]], axis=1)
+    outages, first = pools[0].outages, 0
+    rows, losses = [], np.zeros(len(LOSSES), np.int64)
+    for pool in pools:
+        rows.append(_outages_of(pool.outages, first))
+        losses += [int(pool.outages.fault[0][name]) for name in LOSSES]
+        first += pool.outages.at.size
+    all_rows = np.concatenate(rows)
     return {
-        "outages": rows[np.lexsort((rows[:, 1], rows[:, 0]))],
-        "losses": np.array([outages.fault[0][name] for name in LOSSES], np.int64),
+        "outages": all_rows[np.lexsort((all_rows[:, 1], all_rows[:, 0]))],
+        "losses": losses,
         "retries": outages.retries,
         "prefill_outage": outages.prefill_outage,
         "decode_outage": outages.decode_outage,
     }
+
+
+def _outages_of(outages: Outages, first: int) -> NDArray[np.int64]:
+    """Rows as `Outcome.outages` has them, of engines that are numbered from `first` on."""
+    happened = np.flatnonzero(outages.back)
+    engine = np.searchsorted(outages.first, happened, side="right") - 1
+    return np.stack([outages.time[happened], first + engine, outages.back[happened]], axis=1)
 
 
 def _times_of(plan: Failures, engine: int) -> list[int]:
@@ -90,6 +104,13 @@ def _times_of(plan: Failures, engine: int) -> list[int]:
 def redone(state: State, settings: Record, request: Int, token: Int) -> Flag:
     """Whether the user had that token of a request when its engine failed."""
     return settings.fails and token <= state.outages.had[request]
+
+
+@inlined
+def mark_outage(state: State, settings: Record, request: Int) -> None:
+    """Outages until the plan made now are no part of the time that begins for a request."""
+    if settings.fails:
+        state.outages.mark[request] = state.outages.spent[state.home[request]]
 
 
 @inlined

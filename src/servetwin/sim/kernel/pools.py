@@ -18,7 +18,7 @@ from servetwin.sim.kernel.snapshots import take_before
 from servetwin.sim.kernel.state import FOREVER, Flag, Int, State
 from servetwin.sim.kernel.tree import soonest
 
-__all__ = ["run_pools_slice"]
+__all__ = ["ever_fits", "free_source", "run_pools_slice"]
 
 
 @entry
@@ -41,14 +41,14 @@ def run_pools_slice(prefill_arrays: State, decode_arrays: State, most_events: In
         world.events += 1
         if arrival == now:
             request = take_arrival(prefill, prefill.settings[0], world)
-            if _ever_fits(prefill, decode, request):
+            if ever_fits(prefill, decode, request):
                 _send(prefill, request, now)
             else:
                 reject(prefill, prefill.settings[0], request, now)
         elif load == now:
             _end_load(prefill, now)
         elif fetch == now:
-            _free_source(prefill, decode.loads.request[0], now)
+            free_source(prefill, decode.loads.request[0], now)
             _end_load(decode, now)
         elif prefill.times[1] == now:
             _iterate(prefill, now)
@@ -62,7 +62,7 @@ def run_pools_slice(prefill_arrays: State, decode_arrays: State, most_events: In
 
 
 @inlined
-def _ever_fits(prefill: State, decode: State, request: Int) -> Flag:
+def ever_fits(prefill: State, decode: State, request: Int) -> Flag:
     """Whether the prefill pool could hold its input, and the decode pool all of it."""
     inputs, outputs = prefill.input_tokens[request], prefill.bridge.outputs[request]
     if not holds(prefill.settings[0], inputs, 1):
@@ -87,7 +87,7 @@ def _iterate(state: State, now: Int) -> None:
 
 
 @outlined
-def _free_source(prefill: State, request: Int, now: Int) -> None:
+def free_source(prefill: State, request: Int, now: Int) -> None:
     """Free the blocks of a transfer that ends; a load in the decode pool has none there."""
     if prefill.bridge.held[request] == 0:
         return

@@ -11,6 +11,7 @@ from servetwin.cache.kernel.tiers import traffic
 from servetwin.sim.inputs import DecodeInputs, SimInputs
 from servetwin.sim.kernel.allocation import allocate
 from servetwin.sim.kernel.cluster import DONE, NEEDS_ROWS, OVERRUN, PAUSED
+from servetwin.sim.kernel.outages import failures_of
 from servetwin.sim.kernel.pools import run_pools_slice
 from servetwin.sim.kernel.records import BRIDGE
 from servetwin.sim.kernel.snapshot_rows import grown, rows_of
@@ -39,6 +40,7 @@ SHARED = (
 """Fields of `State` that are the same arrays in both pools: a request is in one at a time."""
 
 SHARED_OF_STAGES = ("mark", "prefill_wait", "decode_wait")
+SHARED_OF_OUTAGES = ("had", "retries", "token", "mark", "prefill_outage", "decode_outage")
 
 
 def allocate_pools(inputs: SimInputs, decode: DecodeInputs) -> tuple[State, State]:
@@ -50,7 +52,9 @@ def allocate_pools(inputs: SimInputs, decode: DecodeInputs) -> tuple[State, Stat
     shared = {name: getattr(prefill, name) for name in SHARED}
     after = allocate(decode.engine, fetches=True)
     waits = {name: getattr(prefill.stages, name) for name in SHARED_OF_STAGES}
-    return prefill, after._replace(stages=after.stages._replace(**waits), **shared)
+    tolls = {name: getattr(prefill.outages, name) for name in SHARED_OF_OUTAGES}
+    shared |= {"stages": after.stages._replace(**waits)}
+    return prefill, after._replace(outages=after.outages._replace(**tolls), **shared)
 
 
 def _bridge(inputs: SimInputs, decode: DecodeInputs, prefill: State) -> Bridge:
@@ -80,7 +84,12 @@ def run_pools(
     """Simulate. `progress` is told how many requests have arrived so far."""
     prefill, after = allocate_pools(inputs, decode)
     replicas = inputs.replicas + decode.engine.replicas
-    while (answer := run_pools_slice(prefill, after, most_events)) != DONE:
+    advance = run_pools_slice
+    if inputs.failures is not None:
+        from servetwin.sim.kernel.failing_pools import run_failing_pools_slice
+
+        advance = run_failing_pools_slice
+    while (answer := advance(prefill, after, most_events)) != DONE:
         if answer == OVERRUN:
             raise inputs.outlasts_clock()
         if answer == NEEDS_ROWS:
@@ -119,6 +128,7 @@ def run_pools(
         iterations=_total((prefill, after), "iterations"),
         split_chunks=_total((prefill, after), "split_chunks"),
         events=int(prefill.world[0]["events"]),
+        **failures_of((prefill, after), inputs),
     )
 
 

@@ -13,13 +13,9 @@ from servetwin.sim.kernel.compile import outlined, spliced
 from servetwin.sim.kernel.gaps import bin_of
 from servetwin.sim.kernel.outages import redone
 from servetwin.sim.kernel.seats import halt, preempt, start_decoding
-from servetwin.sim.kernel.state import Flag, Int, Record, State
+from servetwin.sim.kernel.state import LATE, PAUSED, Flag, Int, Record, State
 
-__all__ = ["LATE", "PAUSED", "go_on_late", "make_room"]
-
-PAUSED, LATE = 1, 2
-"""Values of a seat's `late`: not served in the plan that was made last; or served again in
-it, so that its next gap begins before the plan."""
+__all__ = ["go_on_late", "make_room"]
 
 
 @outlined

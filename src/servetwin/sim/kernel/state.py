@@ -60,6 +60,11 @@ Record = Any
 """One record, by reference: numba knows its fields and writes through to the array."""
 
 
+PAUSED, LATE = 1, 2
+"""Values of a seat's `late`: not served in the plan that was made last; or served again in
+it, or there for the first time, so that its next gap begins before the plan."""
+
+
 class Caches(NamedTuple):
     """What prefix caching adds; the arrays are empty without it."""
 
@@ -160,6 +165,8 @@ class Outages(NamedTuple):
     detect_at: Ints
     """By engine that has failed: when that is known, and below when it is back; or FOREVER."""
     back_at: Ints
+    lost: Shorts
+    """By replica: 1 where it has lost its KV, with what the decode pool was to fetch."""
     returned: Ints
     """By engine: when it was back last; -1 before."""
     copied: Shorts

@@ -67,7 +67,7 @@ class Clock:
         elif request.last_token == NOT_YET:
             self._first_token(request, now, item.done + item.tokens - request.prompt_done)
         elif redone:
-            request.decode_outage += now - request.last_token
+            request.decode_outage += now - max(request.last_token, request.joined)
         else:
             request.preempted_time += now - request.last_token
         request.marks = self.reading

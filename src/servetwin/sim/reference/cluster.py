@@ -118,9 +118,9 @@ def run(inputs: SimInputs, *, check: bool = False) -> Outcome:
 
         return run_pools(inputs, check=check)
     if inputs.failures is not None:
-        from servetwin.sim.reference.failing import run_failing
+        from servetwin.sim.reference.outages import run_failing
 
-        return run_failing(inputs, inputs.failures, check=check)
+        return run_failing(inputs, check=check)
     cluster = Cluster(inputs, check=check)
     cluster.run()
     return outcome_of(cluster)

@@ -19,7 +19,7 @@ from servetwin.sim.reference.engines import Engines
 from servetwin.sim.reference.state import Request
 from servetwin.units import NOT_YET
 
-__all__ = ["run_pools"]
+__all__ = ["PooledCluster", "merged", "run_pools"]
 
 FETCHED, HANDOVER, DECODE_ITERATION = 2, 4, 5
 """Ends of transfers and loads in the decode pool come before iterations of the prefill pool
@@ -104,12 +104,16 @@ class PooledCluster(Cluster):
 def run_pools(inputs: SimInputs, *, check: bool = False) -> Outcome:
     """Simulate a deployment with a decode pool."""
     assert inputs.decode is not None
+    if inputs.failures is not None:
+        from servetwin.sim.reference.outages import run_failing_pools
+
+        return run_failing_pools(inputs, inputs.decode, check=check)
     cluster = PooledCluster(inputs, inputs.decode, check=check)
     cluster.run()
-    return _merge(outcome_of(cluster), cluster, inputs.decode)
+    return merged(outcome_of(cluster), cluster, inputs.decode)
 
 
-def _merge(prefill: Outcome, cluster: PooledCluster, decode: DecodeInputs) -> Outcome:
+def merged(prefill: Outcome, cluster: PooledCluster, decode: DecodeInputs) -> Outcome:
     """Replace what the decode pool has changed."""
     nobody = Request(-1, 0, 0, 0)
     requests = [cluster.decoding.get(request.number, nobody) for request in cluster.requests]
