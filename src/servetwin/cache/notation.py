@@ -114,6 +114,8 @@ def parse_link(text: str) -> Link:
     rate, *parts = (part.strip() for part in text.split(","))
     _no_bits(f"link {text[:60]!r}", rate)
     speed = re.fullmatch(r"(.+?)\s*/\s*s", rate)
+    if speed is None and (match := re.fullmatch(r"([\d.]+)\s*([KMGT]i?B)p?s", rate, re.I)):
+        raise InputError(f"link {text[:60]!r} is not understood: write {match[1]}{match[2]}/s")
     if speed is None and not parts:
         return find_link(rate)
     bandwidth = _size(speed[1]) if speed else None

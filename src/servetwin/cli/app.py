@@ -28,6 +28,13 @@ VERBS = {
 """Each verb is the `app` of the module of its name in this folder."""
 
 
+PLAIN = {
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole "
+    "number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+}
+
+
 class Verb(TyperCommand):
     """A verb that knows its name and purpose, and imports the rest when it is called."""
 
@@ -92,12 +99,19 @@ def _run(args: list[str]) -> int:
     except InputError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(error.format_message())
+        return _fail(_plain(error.format_message()))
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
     if result == INTERRUPTED:
         tell("servetwin: interrupted")
     return result if isinstance(result, int) else 0
+
+
+def _plain(message: str) -> str:
+    """Say in plain words what typer has from pydantic."""
+    for theirs, ours in PLAIN.items():
+        message = message.replace(theirs, ours)
+    return message
 
 
 def _fail(message: str) -> int:

@@ -17,6 +17,7 @@ from servetwin.cli.failure_settings import FailureSettings
 from servetwin.cli.failures import failures_of
 from servetwin.cli.frontends import parse_frontend
 from servetwin.cli.groups import has_groups, resolved_groups, with_groups
+from servetwin.cli.options import flag_of
 from servetwin.cli.pipelines import few_microbatches, parallelism_of, resolved_pipeline
 from servetwin.cli.pool_settings import POOL_DEFAULTS, PoolSettings
 from servetwin.cli.pools import has_pools, resolved_pools, with_decode_pool
@@ -162,6 +163,12 @@ def _engine(settings: RunSettings) -> dict[str, Any]:
             f"--speculative-tokens {count} needs --acceptance-length, the mean tokens that one "
             f"verification yields: 1 to {1 + count}"
         )
+    if not settings.speculative_tokens:
+        for name, unset in (("acceptance_length", 1.0), ("draft_share", 0.0)):
+            if (getattr(settings, name) or unset) != unset:
+                raise InputError(
+                    f"{flag_of(name)} is for speculative decoding: give --speculative-tokens N"
+                )
     if settings.enforce_eager:
         decided["max_cudagraph_capture_size"] = 0
     if decided["kv_tiers"] and not settings.enable_prefix_caching:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from servetwin.workload import (
     without_long,
 )
 from servetwin.workload.arrivals import schedule
+from servetwin.workload.lengths import Lengths
 from servetwin.workload.notation import parse_think
 
 __all__ = ["build_workload"]
@@ -156,9 +158,9 @@ def _preset_spec(settings: RunSettings, name: str) -> GeneratorSpec:
         spec = preset(name, settings.requests, settings.rps or 1.0, settings.seed)
         spec = replace(spec, arrivals=parse_arrivals(settings.arrivals, settings.rps))
     if settings.isl is not None:
-        spec = replace(spec, input=parse_lengths(settings.isl))
+        spec = replace(spec, input=_lengths("isl", settings.isl))
     if settings.osl is not None:
-        spec = replace(spec, output=parse_lengths(settings.osl))
+        spec = replace(spec, output=_lengths("osl", settings.osl))
     return replace(spec, sessions=_sessions(settings))
 
 
@@ -166,8 +168,8 @@ def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
     arrivals = settings.arrivals or ("once" if settings.rps is None else "poisson")
     return GeneratorSpec(
         requests=GENERATED if settings.requests is None else settings.requests,
-        input=parse_lengths(isl),
-        output=parse_lengths(osl),
+        input=_lengths("isl", isl),
+        output=_lengths("osl", osl),
         arrivals=parse_arrivals(arrivals, settings.rps),
         seed=settings.seed,
         sessions=_sessions(settings),
@@ -176,7 +178,18 @@ def _spec(settings: RunSettings, isl: str, osl: str) -> GeneratorSpec:
 
 def _sessions(settings: RunSettings) -> Sessions | None:
     if settings.turns is not None:
-        return Sessions(parse_lengths(settings.turns), parse_think(settings.think or "0s"))
+        return Sessions(_lengths("turns", settings.turns), parse_think(settings.think or "0s"))
     if settings.think is not None:
         raise InputError("--think is the pause between turns: give --turns, too")
     return None
+
+
+def _lengths(flag: str, text: str) -> Lengths:
+    """Read lengths; errors name the flag."""
+    try:
+        return parse_lengths(text)
+    except InputError as error:
+        hint = ""
+        if match := re.fullmatch(r"(\d+)k", text.strip().casefold()):
+            hint = f"; write {1024 * int(match[1])} or {1000 * int(match[1])}"
+        raise InputError(f"--{flag}: {error}{hint}") from None

@@ -220,6 +220,8 @@ def _reason(kind: str, error: Mapping[str, Any]) -> str:
             return f"must be at most {context['le']:,g}"
         case "int_parsing" | "int_from_float" | "int_type" | "int_parsing_size":
             return "must be a whole number"
+        case "float_parsing" if str(error.get("input", "")).strip().endswith("%"):
+            return "must be a number, a share between 0 and 1 and not per cent"
         case "float_parsing" | "float_type" | "finite_number":
             return "must be a finite number"
         case "bool_parsing" | "bool_type":

@@ -172,7 +172,10 @@ def _answer(asked: _Asked, rates: tuple[float, ...]) -> dict[str, Any]:
         slo, engines = asked.slo, asked.engines
         question = Question(lambda rate: at_rate(workload, rate), slo, engines, options, rates)
         contest = hold(sides, question, tell)
-    return describe(contest, slo, _about(asked))
+    about = _about(asked)
+    if rates:
+        about["config"]["rates"] = list(rates)
+    return describe(contest, slo, about)
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

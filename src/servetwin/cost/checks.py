@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from servetwin.cost.capacity import budget, fitting_length
-from servetwin.cost.memory import FIXED_RUNTIME_BYTES, kv_bytes, plan_memory
+from servetwin.cost.memory import FIXED_RUNTIME_BYTES, adapters_on_device, kv_bytes, plan_memory
 from servetwin.cost.ranks import rank_limits
 from servetwin.cost.stages import check_stages, stage_share
 from servetwin.errors import InputError
@@ -129,6 +129,8 @@ def _smaller_limits(deployment: Deployment) -> str:
     least = plan.weights + FIXED_RUNTIME_BYTES + _least_cache(deployment, plan)
     if least >= budget(deployment):
         return ""
+    if adapters_on_device(deployment) > budget(deployment) - least:
+        return ", but a smaller max-loras or max-lora-rank would"
     return ", but a smaller max-num-batched-tokens, max-num-seqs or block-size would"
 
 

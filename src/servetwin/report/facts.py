@@ -45,6 +45,8 @@ def _hardware(config: dict[str, Any]) -> str:
 
 def _frontend(text: Any) -> str:
     """Say what requests take before an engine sees them, from `8000.0us,5.0us`; "" for nothing."""
+    if text == "none":
+        return "none: requests reach the engine as they arrive"
     times = str(text).split(",")
     if len(times) != 2:
         return ""
@@ -78,6 +80,10 @@ def _engine(config: dict[str, Any]) -> str:
     limits = [f"{config[key]:,} {what}" for key, what in named.items() if _whole(config.get(key))]
     if _whole(config.get("dp")) and config["dp"] > 1:
         limits.append(f"on each of {config['dp']} dp ranks")
+    if config.get("enforce_eager"):
+        limits.append("eager, without CUDA graphs")
+    elif _whole(captured := config.get("max_cudagraph_capture_size")):
+        limits.append(f"CUDA graphs up to {captured:,} tokens")
     scheduler = config.get("scheduler") or config.get("engine")
     if config.get("scheduling_policy") == "priority":
         limits.insert(0, "by priority")

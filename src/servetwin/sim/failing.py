@@ -151,8 +151,8 @@ def _times(model: FailureModel, inputs: SimInputs, until: int) -> list[tuple[int
     engines = inputs.engines + (inputs.decode.engine.engines if inputs.decode else 0)
     if until / model.mtbf * engines > MOST:
         raise InputError(
-            f"--mtbf {model.mtbf / PS_PER_S:g}s: engines would fail more than {MOST:,} times in "
-            f"{until / PS_PER_S:,.0f} s; choose a longer time"
+            f"--mtbf {model.mtbf / PS_PER_S:g}s: engines may fail more than {MOST:,} times before "
+            "all requests are done; choose a longer time"
         )
     for engine in range(engines):
         draws = np.random.default_rng([inputs.seed, engine])

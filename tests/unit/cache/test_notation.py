@@ -122,6 +122,7 @@ def test_mistakes_are_told_in_one_line(text: str, told: str) -> None:
         ("400Gb/s", "'400Gb/s' is in bits: write 50GB/s"),
         ("400Gbps", "'400Gbps' is in bits: write 50GB/s"),
         ("50GB/s,latency=5", "'5' is no latency"),
+        ("50GBs", "'50GBs' is not understood: write 50GB/s"),
     ],
 )
 def test_a_link_is_in_bytes_and_its_latency_has_a_unit(text: str, told: str) -> None:

@@ -83,6 +83,10 @@ def test_help_starts_quickly_and_imports_nothing_heavy() -> None:
         (["simulate", "--modle", "x"], "No such option: --modle (Possible options: "),
         (["simulate", "--model"], "Option '--model' requires an argument."),
         (["simulate", "stray"], "Got unexpected extra argument(s) (stray)"),
+        (
+            ["study", "pools", "--engines", "two"],
+            "Invalid value for '--engines': must be a whole number",
+        ),
         (["report"], "Missing argument 'DIR'."),
     ],
 )

@@ -159,6 +159,9 @@ def test_workloads_that_nobody_described(values: dict[str, Any], message: str) -
         ({"tp": 3}, "tp 3 does not divide the 32 attention heads"),
         ({"model": "meta-llama/Llama-3.1-70B"}, "does not fit .* GPUs would do"),
         ({"prefix_caching_policy": "vllm_lr"}, "did you mean vllm-lru"),
+        ({"draft_share": 0.2}, "--draft-share is for .* give --speculative-tokens"),
+        ({"acceptance_length": 2.0}, "--acceptance-length is for .* give --speculative-tokens"),
+        ({"max_loras": 2000, "max_lora_rank": 256}, "a smaller max-loras or max-lora-rank would"),
         ({"gpu_memory_utilization": 2.0}, "gpu_memory_utilization must lie"),
     ],
 )
@@ -170,6 +173,10 @@ def test_deployments_that_cannot_run(values: dict[str, Any], message: str) -> No
 def test_costs_that_are_nowhere() -> None:
     with pytest.raises(InputError, match="there is no such folder"):
         prepare(settings(cost="measured", workload="azure-conv"))
+
+
+def test_an_earlier_run_without_speculation_is_accepted() -> None:
+    assert build_deployment(settings(acceptance_length=1.0)) == build_deployment(settings())
 
 
 def test_an_input_longer_than_the_context_is_counted_and_named() -> None:

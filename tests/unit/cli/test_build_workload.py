@@ -173,3 +173,10 @@ def test_arrivals_that_were_made_up_are_said(sessions: str) -> None:
     note = "sessions without times of their own come as a Poisson process"
     assert built(trace=sessions, rps=1).notes == (note,)
     assert built(trace=sessions, rps=1, arrivals="poisson").notes == ()
+
+
+def test_lengths_that_are_not_understood_name_their_flag() -> None:
+    with pytest.raises(InputError, match=r"--isl: '8k' is not understood.*write 8192 or 8000"):
+        built(isl="8k", osl="5", rps=1)
+    with pytest.raises(InputError, match="--osl: 'x' is not understood"):
+        built(isl="8", osl="x", rps=1)

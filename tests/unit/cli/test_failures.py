@@ -102,7 +102,7 @@ def test_what_makes_no_sense_is_told(changed: dict[str, Any], told: str) -> None
             ["--fail-at", "1s:0", "--replicas=1", "--kv-replication=neighbour"],
             "copies of the KV on a neighbour need two engines: give --replicas 2 or more, or",
         ),
-        (["--mtbf", "1ms"], "--mtbf 0.001s: engines would fail more than 100,000 times in"),
+        (["--mtbf", "1ms"], "--mtbf 0.001s: engines may fail more than 100,000 times before"),
     ],
 )
 def test_what_cannot_be_simulated_is_one_line(

@@ -117,6 +117,7 @@ def test_a_bad_file_is_told_with_its_line(tmp_path: Path, text: str, message: st
         ("=1", "--set =1: must be written name=value"),
         ("tpp=1", "--set tpp: unknown setting; did you mean"),
         ("tp.a=1", "--set tp.a=1: only map and slo have parts"),
+        ("draft_share=30%", "--set draft_share '30%': must be a number, a share between 0 and 1"),
         ("tp=x", "--set tp 'x': must be a whole number"),
     ],
 )

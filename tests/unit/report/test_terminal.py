@@ -71,6 +71,17 @@ def test_tiers_show_their_speeds() -> None:
     assert "KV tiers" not in facts(content)
 
 
+def test_settings_that_change_the_result_are_shown() -> None:
+    content = summary(synthetic_run())
+    plain = facts(content)
+    assert "graphs" not in plain["Engine"]
+    content["config"] |= {"max_cudagraph_capture_size": 64, "frontend": "none"}
+    assert facts(content)["Engine"].endswith("CUDA graphs up to 64 tokens")
+    assert facts(content)["Front end"].startswith("none")
+    content["config"]["enforce_eager"] = True
+    assert facts(content)["Engine"].endswith("eager, without CUDA graphs")
+
+
 def test_a_single_limit_is_said_once() -> None:
     lines = outcome(summary(synthetic_run(), parse_slo("ttft=1.5s,p=0.5"))["metrics"])
     assert re.fullmatch(

@@ -87,7 +87,7 @@ def _from_layers(
         there = sorted({f"{profile.model} on {profile.gpu}" for profile in profiles})
         raise InputError(
             f"{folder}: no timings of {deployment.model.name} on {deployment.accelerator.name}; "
-            f"there are: {', '.join(there)}"
+            f"there are: {', '.join(there)}{_elsewhere(folder)}"
         )
     tp, dtype = deployment.parallelism.tp, deployment.settings.weight_dtype
     alike = [profile for profile in fitting if profile.variant == dtype]
@@ -101,6 +101,13 @@ def _from_layers(
     raise InputError(
         f"{folder}: no timings with tp {tp}; there are: {', '.join(map(str, degrees))}"
     )
+
+
+def _elsewhere(folder: Path) -> str:
+    """Name subfolders with timings in other formats, which are read where they are named."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [str(path) for path in below if has_vidur(path) or has_kernels(path)]
+    return f"; timings in other formats are in {' and '.join(found)}: name one" if found else ""
 
 
 def _is_of(deployment: Deployment, profile: LayerProfile) -> bool:

@@ -52,6 +52,13 @@ def verdict(contest: Contest) -> list[str]:
     if not split.goodput and not whole.goodput:
         best = "At no rate does any deployment meet the objectives."
         return [*told, best, _why(whole), _why(split)]
+    if split.beyond is None and whole.beyond is None:
+        return [
+            *told,
+            f"No best is known: {split.layout.name} and {whole.layout.name} meet the objectives "
+            "at all rates that were tried. Name higher ones with --rates.",
+            *contest.edges,
+        ]
     winner, loser = (split, whole) if split.goodput > whole.goodput else (whole, split)
     return [*told, _compared(winner, loser), _why(winner), _why(loser), *contest.edges]
 
@@ -63,10 +70,19 @@ def _compared(winner: Found, loser: Found) -> str:
         return f"{best}; no {kind} meets them at any rate."
     other = f"{loser.layout.name}, the best {kind} ({loser.goodput:.3g})"
     ratio = winner.goodput / loser.goodput
+    if ratio <= 1 + STEP and _rates_are_given(winner):
+        return f"{best}; as much as {other} at the rates that were tried."
     if ratio <= 1 + STEP:
         return f"{best}; within {STEP:.1%}, the distance of two rates, as much as {other}."
     more = f"{ratio:.1f} times as much as" if ratio >= 2 else f"{ratio - 1:.0%} more than"
     return f"{best}: {more} {other}."
+
+
+def _rates_are_given(found: Found) -> bool:
+    """Whether the next rate is farther away than a search would have put it."""
+    if found.best is None or found.beyond is None:
+        return False
+    return found.beyond.rate / found.best.rate > 1 + 2 * STEP
 
 
 def _why(found: Found) -> str:

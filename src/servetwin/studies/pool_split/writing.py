@@ -249,8 +249,9 @@ def _legend(content: Mapping[str, Any]) -> str:
             "; (n): tokens an iteration may process, where the engines' own budget is not best; "
             f"{tried[0]:,} to {tried[-1]:,} were tried"
         )
+    rates = "of those named" if content["config"].get("rates") else f"rates lie {STEP:.1%} apart"
     return (
-        f"goodput: requests/s within the objectives, at the highest rate that meets them (rates "
-        f"lie {STEP:.1%} apart); TTFT, TPOT: what {share:g} % stay within there; limited by: what "
+        f"goodput: requests/s within the objectives, at the highest rate that meets them "
+        f"({rates}); TTFT, TPOT: what {share:g} % stay within there; limited by: what "
         f"gives way at the next rate{tuned}."
     )

@@ -169,6 +169,10 @@ def test_nothing_that_fits(folder: Path, tmp_path: Path) -> None:
         cost(folder, wanted=deployment("Qwen3-32B"))
     with pytest.raises(InputError, match=r"on A100-80GB; there are: meta-llama/Llama-3.1-8B on"):
         cost(folder, wanted=deployment(gpu="A100-80GB"))
+    (folder / "other").mkdir()
+    (folder / "other" / "a100_x_mlp.csv").touch()
+    with pytest.raises(InputError, match=r"timings in other formats are in .*other: name one"):
+        cost(folder, wanted=deployment(gpu="A100-80GB"))
     with pytest.raises(InputError, match=r"no timings with tp 2; there are: 1"):
         cost(folder, wanted=deployment(tp=2))
     empty = tmp_path / "empty"

@@ -145,6 +145,10 @@ def test_given_rates_are_the_only_ones() -> None:
     [low, *_] = search(layouts_of(whole, pools, 4), question(rates=(1.0,)))
     assert low.beyond is None
     assert limited_by(low) == ""
+    items = search(layouts_of(whole, pools, 4), question(rates=(1.0,)))
+    assert verdict(Contest(items))[0].startswith("No best is known: ")
+    items = search(layouts_of(whole, pools, 4), asked)
+    assert "at the rates that were tried" in verdict(Contest(items))[0]
 
 
 def test_objectives_nobody_meets_have_no_rate() -> None:
