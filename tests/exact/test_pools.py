@@ -68,8 +68,10 @@ def test_kernel_equals_reference_with_pools(capsys: pytest.CaptureFixture[str]) 
     assert seen["examples"] >= 900
     assert_often(seen, 0.3, "under back-pressure")
     assert seen["preempting"] >= 0.25 * seen["able to preempt"]
-    for what in ("closed loop", "caching in the decode pool", "tiers that load", "rejecting"):
+    for what in ("closed loop", "caching in the decode pool", "rejecting"):
         assert seen[what] >= 40, what
+    # A fifth of those with tiers, give or take the draw.
+    assert seen["tiers that load"] >= 30
 
 
 @pytest.mark.parametrize("scheduler", ["vllm", "orca", "slots"])

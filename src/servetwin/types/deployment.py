@@ -190,16 +190,16 @@ class Deployment:
     replicas: int = 1
     """Independent engines behind the router; `also` has more."""
     router: str = "round-robin"
-    speed: float = 1.0
-    """Of iterations, beside what they are said to take: 0.8 on machines slower than their kind."""
-    also: tuple[ReplicaGroup, ...] = ()
-    """Replicas on other devices, numbered behind its own."""
     decode: DecodePool | None = None
     """Where requests go with their first token; then all the above describes the prefill pool."""
     failures: FailureModel | None = None
     """How its engines fail; only a simulation has use for it."""
     frontend: Frontend | None = None
     """What requests pass on their way to the engines; None: they come to them directly."""
+    speed: float = 1.0
+    """Of iterations, beside what they are said to take: 0.8 on machines slower than their kind."""
+    also: tuple[ReplicaGroup, ...] = ()
+    """Replicas on other devices, numbered behind its own."""
 
     def __post_init__(self) -> None:
         _check_replicas(self.replicas, self.router)
