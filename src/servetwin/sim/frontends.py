@@ -35,7 +35,8 @@ def delayed(frontend: Frontend, workload: Workload) -> tuple[Workload, Ints]:
     known = workload.arrival != NOT_YET
     arrival = workload.arrival.copy()
     if known.any():
-        reached = np.maximum.accumulate(arrival[known] + delay[known])
+        reached = arrival[known] + delay[known]
+        np.maximum.accumulate(reached, out=reached)
         delay[known] = reached - arrival[known]
         arrival[known] = reached
     think = workload.think_time
@@ -47,8 +48,10 @@ def delayed(frontend: Frontend, workload: Workload) -> tuple[Workload, Ints]:
     return replace(workload, arrival=arrival, think_time=think), delay
 
 
-def undelayed(arrival: Ints, delay: Ints) -> Ints:
+def undelayed(sent: Workload, arrival: Ints, delay: Ints) -> Ints:
     """When requests came to the front end, from when they came to the engines."""
+    if not sent.closed_loop:
+        return sent.arrival  # as it was, and no third copy of it
     return np.where(arrival == NOT_YET, arrival, arrival - delay)
 
 

@@ -118,7 +118,7 @@ def simulate(
     outcome = merge_lanes(inputs, outcome)
     requests = _requests(workload, outcome)
     if deployment.frontend is not None:
-        arrival = undelayed(outcome.arrival, delay)
+        arrival = undelayed(sent, outcome.arrival, delay)
         requests = replace(requests, arrival=arrival, frontend_time=delay)
     return RunResult(
         kind="simulated",
